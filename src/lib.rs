@@ -1,0 +1,12 @@
+//! Ottla: Apache Kafka's whole job as a thread-per-core io_uring storage engine.
+//!
+//! `src/README.md` is the map; `tests/layering.rs` holds the direction of the imports.
+
+pub mod api;
+pub mod control;
+pub mod devices;
+pub mod log;
+pub mod metadata;
+pub mod shard;
+pub mod wire;
+pub mod words;
