@@ -8,6 +8,30 @@
 //! Everything a machine asks for is answered exactly once: each `op` it names comes back in one
 //! [`Event::Done`], each connection it was told of ends in one [`Event::Closed`].
 
+pub mod buffer;
+pub mod clock;
+mod doorbell;
+mod files;
+pub mod kernel_disk;
+pub mod memory_disk;
+pub mod mesh;
+pub mod net;
+pub mod offload;
+pub mod placement;
+pub mod preflight;
+pub mod reactor;
+mod ring;
+mod slots;
+pub mod world;
+
+pub use buffer::{AlignedBuf, BufferPool};
+pub use doorbell::Waker;
+
+pub use kernel_disk::KernelDisk;
+pub use mesh::{Endpoint, mesh};
+pub use offload::Offload;
+pub use reactor::{MachineDevices, ShardHandle, run_control, run_shard};
+
 use std::any::Any;
 use std::fmt;
 use std::io;
@@ -40,12 +64,22 @@ pub enum Effect<M> {
         parts: Vec<Bytes>,
     },
     /// Close once everything queued has been sent.
-    CloseAfterSend { connection: ConnectionId },
+    /// Close once everything queued has been sent and the peer has hung up, or was given a
+    /// moment to; what it still says is thrown away.
+    CloseAfterSend {
+        connection: ConnectionId,
+    },
     /// Close at once.
-    Close { connection: ConnectionId },
+    Close {
+        connection: ConnectionId,
+    },
     /// Stop receiving from a connection (push back); bytes already received may still arrive.
-    PauseReceive { connection: ConnectionId },
-    ResumeReceive { connection: ConnectionId },
+    PauseReceive {
+        connection: ConnectionId,
+    },
+    ResumeReceive {
+        connection: ConnectionId,
+    },
     /// Stop accepting (draining).
     StopAccepting,
 
@@ -60,7 +94,10 @@ pub enum Effect<M> {
         flush: bool,
     },
     /// Make everything written to `file` before this effect durable.
-    Flush { op: OpId, file: FileHandle },
+    Flush {
+        op: OpId,
+        file: FileHandle,
+    },
     /// Read `len` bytes at `position`, both arbitrary; fewer come back only at the end of file.
     Read {
         op: OpId,
@@ -69,10 +106,16 @@ pub enum Effect<M> {
         len: usize,
     },
     /// Run what would stall a core (directories, opening, trimming, compressing) elsewhere.
-    Job { op: OpId, job: Job },
+    Job {
+        op: OpId,
+        job: Job,
+    },
 
     /// Hand a message to a neighbour; messages to one peer keep their order.
-    Post { to: PeerId, message: M },
+    Post {
+        to: PeerId,
+        message: M,
+    },
     /// The machine has nothing left to do: leave the loop after this turn.
     Stop,
 }
@@ -84,14 +127,28 @@ pub enum Event<M> {
         peer: SocketAddr,
     },
     /// Bytes as they came, in order, not empty.
-    Received { connection: ConnectionId, data: Bytes },
+    Received {
+        connection: ConnectionId,
+        data: Bytes,
+    },
     /// `bytes` more of what was queued have been handed to the kernel.
-    Sent { connection: ConnectionId, bytes: usize },
+    Sent {
+        connection: ConnectionId,
+        bytes: usize,
+    },
     /// The connection is gone and its id is dead: by the peer, by an error, or as asked.
-    Closed { connection: ConnectionId },
+    Closed {
+        connection: ConnectionId,
+    },
     /// The operation `op` ended.
-    Done { op: OpId, result: Result<Output, Fault> },
-    Message { from: PeerId, message: M },
+    Done {
+        op: OpId,
+        result: Result<Output, Fault>,
+    },
+    Message {
+        from: PeerId,
+        message: M,
+    },
     /// Somebody outside the mesh asks to look around (a new image was published, a signal came).
     Woken,
     /// The deadline given by [`Machine::next_deadline`] is reached.
@@ -168,6 +225,13 @@ impl fmt::Debug for FileHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FileHandle({}, {})", self.token, self.alignment)
     }
+}
+
+/// Where in a file an operation begins.
+pub(crate) struct FilePlace {
+    pub(crate) file: FileHandle,
+    /// Bytes from the start of the file.
+    pub(crate) position: u64,
 }
 
 /// How a file is opened.

@@ -7,6 +7,7 @@
 //! 43 producer id i64    51 producer epoch i16      53 base sequence i32    57 records count i32
 //! ```
 
+use super::records::Record;
 use crate::words::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 /// Bytes of the header of a v2 batch.
@@ -23,6 +24,7 @@ const ATTRIBUTE_LOG_APPEND_TIME: i16 = 0x08;
 const ATTRIBUTE_TRANSACTIONAL: i16 = 0x10;
 const ATTRIBUTE_CONTROL: i16 = 0x20;
 const ATTRIBUTE_DELETE_HORIZON: i16 = 0x40;
+const ATTRIBUTES_KNOWN: i16 = 0x7f;
 
 /// A decoded batch header: plain values, nothing judged but that the bytes were there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,13 +82,17 @@ fn take<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 impl BatchHeader {
     /// Reads the header at the start of `bytes`; the claimed length may exceed what is there.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, HeaderFault> {
-        let magic = bytes.get(16).copied().ok_or(HeaderFault::Short)? as i8;
+        const LEAST: usize = BATCH_HEADER_BYTES - LOG_OVERHEAD_BYTES;
+        let magic = bytes
+            .get(16)
+            .copied()
+            .ok_or(HeaderFault::Short)?
+            .cast_signed();
         if magic != MAGIC_V2 {
             return Err(HeaderFault::Magic(magic));
         }
         let header = Self::fields(bytes, magic).ok_or(HeaderFault::Short)?;
-        let least = (BATCH_HEADER_BYTES - LOG_OVERHEAD_BYTES) as i32;
-        if header.batch_length < least {
+        if !usize::try_from(header.batch_length).is_ok_and(|length| length >= LEAST) {
             return Err(HeaderFault::LengthTooSmall(header.batch_length));
         }
         Ok(header)
@@ -116,7 +122,7 @@ impl BatchHeader {
         out[0..8].copy_from_slice(&self.base_offset.0.to_be_bytes());
         out[8..12].copy_from_slice(&self.batch_length.to_be_bytes());
         out[12..16].copy_from_slice(&self.leader_epoch.0.to_be_bytes());
-        out[16] = self.magic as u8;
+        out[16] = self.magic.cast_unsigned();
         out[17..21].copy_from_slice(&self.crc.to_be_bytes());
         out[21..23].copy_from_slice(&self.attributes.to_be_bytes());
         out[23..27].copy_from_slice(&self.last_offset_delta.to_be_bytes());
@@ -152,15 +158,17 @@ impl BatchHeader {
 
     /// Sequence of the last record, wrapping as Kafka's `DefaultRecordBatch.incrementSequence`.
     pub fn last_sequence(&self) -> Sequence {
+        const PERIOD: i64 = i32::MAX as i64 + 1;
         if self.base_sequence.0 < 0 {
             return self.base_sequence;
         }
-        let sum = i64::from(self.base_sequence.0) + i64::from(self.last_offset_delta);
-        Sequence((sum % (i64::from(i32::MAX) + 1)) as i32)
+        let sum = i64::from(self.base_sequence.0).saturating_add(self.last_offset_delta.into());
+        // A remainder by 2^31 fits, whatever its sign.
+        Sequence(i32::try_from(sum % PERIOD).unwrap_or(0))
     }
 
     pub fn codec(&self) -> Codec {
-        Codec((self.attributes & ATTRIBUTE_CODEC_MASK) as u8)
+        Codec(u8::try_from(self.attributes & ATTRIBUTE_CODEC_MASK).unwrap_or(0))
     }
 
     pub fn timestamp_type(&self) -> TimestampType {
@@ -175,6 +183,44 @@ impl BatchHeader {
         match to {
             TimestampType::CreateTime => self.attributes &= !ATTRIBUTE_LOG_APPEND_TIME,
             TimestampType::LogAppendTime => self.attributes |= ATTRIBUTE_LOG_APPEND_TIME,
+        }
+    }
+
+    pub fn set_codec(&mut self, to: Codec) {
+        self.attributes &= !ATTRIBUTE_CODEC_MASK;
+        self.attributes |= i16::from(to.0) & ATTRIBUTE_CODEC_MASK;
+    }
+
+    pub fn set_transactional(&mut self) {
+        self.attributes |= ATTRIBUTE_TRANSACTIONAL;
+    }
+
+    pub fn set_control(&mut self) {
+        self.attributes |= ATTRIBUTE_CONTROL;
+    }
+
+    /// Clears the bits that mean nothing, as Kafka does whenever it writes the attributes anew.
+    pub fn drop_unused_attributes(&mut self) {
+        self.attributes &= ATTRIBUTES_KNOWN;
+    }
+
+    /// Offset of one of the batch's records; saturates on a hostile delta.
+    pub fn offset_of(&self, record: &Record<'_>) -> Offset {
+        Offset(
+            self.base_offset
+                .0
+                .saturating_add(i64::from(record.offset_delta)),
+        )
+    }
+
+    /// Timestamp of one of the batch's records: the batch's own with log append time. Wraps as
+    /// Kafka's does.
+    pub fn timestamp_of(&self, record: &Record<'_>) -> TimestampMs {
+        match self.timestamp_type() {
+            TimestampType::LogAppendTime => self.max_timestamp,
+            TimestampType::CreateTime => {
+                TimestampMs(self.base_timestamp.0.wrapping_add(record.timestamp_delta))
+            }
         }
     }
 

@@ -1,0 +1,71 @@
+"""Client programs that scripts use, fetched or built once into the cache: Python packages, node
+packages, the Rust client. Knows no broker."""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from brokers import CACHE, ROOT, Failed, say
+
+CLIENTS = ROOT / "tests" / "clients"
+
+
+def _run(command, **kwargs):
+    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
+    if done.returncode:
+        raise Failed(f"{' '.join(map(str, command))}:\n{done.stdout[-3000:]}")
+
+
+def _digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def python():
+    """A Python with the packages of tests/clients/python/requirements.txt."""
+    wanted = CLIENTS / "python" / "requirements.txt"
+    home = CACHE / f"python-{sys.version_info[0]}.{sys.version_info[1]}-{_digest(wanted)}"
+    if not (home / ".ok").exists():
+        say("fetching the Python clients (once)")
+        shutil.rmtree(home, ignore_errors=True)
+        _run([sys.executable, "-m", "venv", home])
+        _run([home / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-r", wanted])
+        (home / ".ok").touch()
+    return home / "bin" / "python"
+
+
+def with_python_clients():
+    """Goes on in the Python that has the clients, if this one is another."""
+    wanted = python()
+    if pathlib.Path(sys.prefix) != wanted.parents[1]:
+        os.execv(wanted, [str(wanted), *sys.argv])
+
+
+def node_modules():
+    """NODE_PATH with the packages of tests/clients/node/package.json."""
+    source = CLIENTS / "node"
+    home = CACHE / f"node-{_digest(source / 'package-lock.json')}"
+    if not (home / ".ok").exists():
+        say("fetching the node clients (once)")
+        home.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(source / name, home)
+        _run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=home)
+        (home / ".ok").touch()
+    return home / "node_modules"
+
+
+def rdkafka():
+    """The program of tests/clients/rdkafka."""
+    target = CACHE / "rdkafka-target"
+    program = target / "release" / "rdkafka-client"
+    source = CLIENTS / "rdkafka"
+    newest = max(p.stat().st_mtime for p in [source / "Cargo.lock", *source.glob("src/*.rs")])
+    if not program.exists() or program.stat().st_mtime < newest:
+        say("building the Rust client (the first time some minutes)")
+        _run(["cargo", "build", "-q", "--release", "--locked", "--manifest-path", source / "Cargo.toml"],
+             env=os.environ | {"CARGO_TARGET_DIR": str(target)})
+        program.touch()
+    return program

@@ -1,0 +1,4 @@
+//! Fuzzes `gzip` of `targets.rs`.
+#![no_main]
+
+ottla_fuzz::fuzz!("gzip");

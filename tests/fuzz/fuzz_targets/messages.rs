@@ -1,0 +1,4 @@
+//! Fuzzes `messages` of `targets.rs`.
+#![no_main]
+
+ottla_fuzz::fuzz!("messages");

@@ -1,0 +1,4 @@
+//! Fuzzes `records` of `targets.rs`.
+#![no_main]
+
+ottla_fuzz::fuzz!("records");

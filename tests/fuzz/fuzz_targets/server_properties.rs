@@ -1,0 +1,4 @@
+//! Fuzzes `server_properties` of `targets.rs`.
+#![no_main]
+
+ottla_fuzz::fuzz!("server_properties");

@@ -1,0 +1,4 @@
+//! Fuzzes `single_batch` of `targets.rs`.
+#![no_main]
+
+ottla_fuzz::fuzz!("single_batch");

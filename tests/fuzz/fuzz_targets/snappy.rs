@@ -1,0 +1,4 @@
+//! Fuzzes `snappy` of `targets.rs`.
+#![no_main]
+
+ottla_fuzz::fuzz!("snappy");

@@ -1,0 +1,4 @@
+//! Fuzzes `zstd` of `targets.rs`.
+#![no_main]
+
+ottla_fuzz::fuzz!("zstd");
