@@ -97,5 +97,40 @@ fn admitting(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, admitting);
+/// The worst that a small batch can cost: it expands to nearly all that is allowed.
+fn expanding(c: &mut Criterion) {
+    let value = vec![0; DECOMPRESSED_BYTES_MAX - 1024];
+    let mut group = c.benchmark_group("admit expanding to 256 MiB");
+    group.sample_size(10);
+    for (codec_name, codec) in CODECS.into_iter().skip(1) {
+        let mut builder = BatchBuilder::new(codec);
+        builder
+            .push(&NewRecord::of(TIME, None, Some(&value)))
+            .expect("a record fits");
+        let bytes = builder.build().expect("the batch has a record");
+        println!("expanding, {codec_name}: {} bytes", bytes.len());
+        let settings = LogSettings {
+            max_message_bytes: u32::MAX,
+            ..LogSettings::default()
+        };
+        let now = Now {
+            mono_ns: 0,
+            wall: TIME,
+        };
+        group.bench_with_input(
+            BenchmarkId::new(codec_name, "strict"),
+            &bytes,
+            |b, bytes| {
+                b.iter(|| {
+                    let bytes = Some(black_box(bytes));
+                    let limit = DECOMPRESSED_BYTES_MAX;
+                    admit(bytes, VERSION, &settings, now, true, limit).is_ok()
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+criterion_group!(benches, admitting, expanding);
 criterion_main!(benches);

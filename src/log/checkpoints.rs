@@ -447,6 +447,14 @@ mod tests {
         assert_eq!(parsed, Err(CheckpointFault::Entry(1)));
     }
 
+    #[test]
+    fn a_log_may_start_above_what_is_in_its_segments() {
+        let mut cut = checkpoint();
+        let end = cut.partitions[1].end_offset;
+        cut.partitions[1].log_start = Offset(end.0 + 7);
+        assert_eq!(ShardCheckpoint::parse(&cut.encode()), Ok(cut));
+    }
+
     proptest! {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

@@ -50,8 +50,12 @@ pub(super) fn ours_or_empty(
     };
     Err(StartFailure(format!(
         "{} {whose}. Nothing was changed; needed: an empty directory, or one that Ottla wrote. To \
-         mend it: choose another with --data and copy the topics over, or bring {METADATA_LOG} back",
+         mend it: choose another with --data and {}",
         data_dir.display(),
+        match of_kafka {
+            true => "copy the topics over while Kafka serves them".to_owned(),
+            false => format!("copy the topics over, or bring {METADATA_LOG} back"),
+        },
     )))
 }
 

@@ -391,11 +391,13 @@ impl Shard {
             let_through,
         } = &mut self.held_back;
         let connections = &mut self.connections;
-        let unfinished = |id: &ConnectionId| {
-            let connection = connections.get(id);
-            connection.is_some_and(|connection| !connection.closing && connection.is_unfinished())
-        };
-        *let_through = let_through.filter(|id| short && unfinished(id));
+        // One that stopped for another reason, such as answers it does not take, makes room.
+        let_through.take_if(|id| {
+            let reads_on = connections
+                .get(id)
+                .is_some_and(|c| !c.closing && !c.paused && c.is_unfinished());
+            !(short && reads_on)
+        });
         waiting.retain(|id| {
             let Some(connection) = connections.get_mut(id) else {
                 return false;

@@ -5,14 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ottla::wire::ErrorCode;
-use ottla::wire::messages::OffsetForLeaderEpochRequest;
+use ottla::wire::KStr;
+use ottla::wire::messages::k21_delete_records::{DeleteRecordsPartition, DeleteRecordsTopic};
 use ottla::wire::messages::k23_offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
+use ottla::wire::messages::{DeleteRecordsRequest, OffsetForLeaderEpochRequest};
 use ottla::wire::record::builder::BatchBuilder;
 use ottla::wire::record::header::Codec;
-use ottla::wire::{KStr, Message as _};
-use ottla::words::{LeaderEpoch, PartitionIndex};
+use ottla::words::{LeaderEpoch, Offset, PartitionIndex};
 
 use crate::process::{Broker, refused, serve_on};
 use crate::talk::{Peer, batch, batch_at, fill, now_ms};
@@ -173,14 +174,13 @@ fn the_start_of_a_log_that_retention_moved_stays_after_a_kill() {
         assert_eq!(peer.produce("t", 0, old).error_code, ErrorCode::NONE);
     }
     peer.store("t", 0, &["today"]);
-    broker.logged(&["segments fell to retention"]);
+    assert_eq!(peer.wait_for_start("t", 0, 6), 6);
     let first_file = dir.path().join("t-0/00000000000000000000.log");
     let until = std::time::Instant::now() + crate::process::PATIENCE;
     while first_file.exists() {
         assert!(std::time::Instant::now() < until);
         peer.metadata(None);
     }
-    assert_eq!(peer.offset("t", 0, -2), Ok(6));
     broker.kill();
     let broker = Broker::start(dir.path(), &[]);
     let mut peer = Peer::of(&broker);
@@ -189,6 +189,38 @@ fn the_start_of_a_log_that_retention_moved_stays_after_a_kill() {
     assert_eq!(peer.read("t", 0, 7), ["today"]);
     assert_eq!(peer.store("t", 0, &["next"]), 8);
     broker.stop();
+}
+
+#[test]
+fn the_start_of_a_log_that_a_client_moved_stays_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut peer = Peer::of(&broker);
+    peer.create("t", 1, &[]);
+    peer.store("t", 0, &["a", "b", "c"]);
+    let answer = peer.call(&DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            name: KStr::from("t"),
+            partitions: vec![DeleteRecordsPartition {
+                partition_index: PartitionIndex(0),
+                offset: Offset(2),
+            }],
+        }],
+        timeout_ms: 30_000,
+    });
+    let partition = &answer.topics[0].partitions[0];
+    assert_eq!(
+        (partition.error_code, partition.low_watermark.0),
+        (ErrorCode::NONE, 2)
+    );
+    broker.kill();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut peer = Peer::of(&broker);
+    assert_eq!(peer.offset("t", 0, -2), Ok(2));
+    assert_eq!(peer.read("t", 0, 2), ["c"]);
+    broker.stop();
+    let broker = Broker::start(dir.path(), &[]);
+    assert_eq!(Peer::of(&broker).offset("t", 0, -2), Ok(2));
 }
 
 #[test]
@@ -227,10 +259,6 @@ fn a_journal_cut_short_by_a_kill_does_not_stop_the_start() {
     let mut peer = Peer::of(&broker);
     let stored = peer.read("t", 0, 0);
     assert!(stored.len() as i64 >= acknowledged);
-    assert_eq!(
-        OffsetForLeaderEpochRequest::API.name,
-        "OffsetForLeaderEpoch"
-    );
 }
 
 /// What is in a directory: files by path, with their bytes.

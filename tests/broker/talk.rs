@@ -262,6 +262,17 @@ impl Peer {
         }
     }
 
+    /// Asks for the first offset until it is there; the last answer.
+    pub fn wait_for_start(&mut self, topic: &str, partition: i32, wanted: i64) -> i64 {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let start = self.offset(topic, partition, -2).unwrap();
+            if start >= wanted || Instant::now() > until {
+                return start;
+            }
+        }
+    }
+
     /// A new idempotent producer.
     pub fn producer(&mut self) -> Producer {
         let answer = self.call(&InitProducerIdRequest {

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use ottla::wire::ErrorCode;
+use ottla::wire::messages::IncrementalAlterConfigsRequest;
+use ottla::wire::messages::k44_incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use ottla::wire::record::builder::BatchBuilder;
 use ottla::wire::record::header::{BatchHeader, Codec, TimestampType};
+use ottla::wire::{ErrorCode, KStr};
 
 use crate::process::Broker;
 use crate::talk::{Peer, batch, batch_at, fill, from, now_ms};
@@ -70,8 +72,7 @@ fn retention_ms_takes_old_segments_and_their_files() {
     }
     let today = "y".repeat(400_000);
     peer.store("t", 0, &[&today]);
-    broker.logged(&["segments fell to retention"]);
-    assert_eq!(wait_for_start(&mut peer, |start| start >= 4), 4);
+    assert_eq!(peer.wait_for_start("t", 0, 4), 4);
     assert_eq!(peer.read("t", 0, 4), [today]);
     let until = std::time::Instant::now() + crate::process::PATIENCE;
     let kept = [format!("{:020}.log", 4)];
@@ -85,17 +86,6 @@ fn retention_ms_takes_old_segments_and_their_files() {
     }
     let data = peer.fetch("t", 0, from(0));
     assert_eq!(data.error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
-}
-
-/// Asks for the start of the log until it is as wanted.
-fn wait_for_start(peer: &mut Peer, wanted: impl Fn(i64) -> bool) -> i64 {
-    let until = std::time::Instant::now() + crate::process::PATIENCE;
-    loop {
-        let start = peer.offset("t", 0, -2).unwrap();
-        if wanted(start) || std::time::Instant::now() > until {
-            return start;
-        }
-    }
 }
 
 #[test]
@@ -113,7 +103,7 @@ fn retention_bytes_keeps_no_more_whole_segments_than_it_must() {
         peer.store("t", 0, &[&value]);
     }
     // 3.6 MB in segments of two: Kafka takes segments while what is left is still 1.5 MB or more.
-    assert_eq!(wait_for_start(&mut peer, |start| start >= 4), 4);
+    assert_eq!(peer.wait_for_start("t", 0, 4), 4);
     assert_eq!(peer.read("t", 0, 4).len(), 5);
 }
 
@@ -133,8 +123,48 @@ fn retention_takes_the_active_segment_too_when_all_of_it_is_old() {
         assert_eq!(peer.produce("t", 0, old).error_code, ErrorCode::NONE);
     }
     // All of it is old: Kafka rolls the active segment and takes that, too.
-    assert_eq!(wait_for_start(&mut peer, |start| start == 5), 5);
+    assert_eq!(peer.wait_for_start("t", 0, 5), 5);
     assert_eq!(peer.store("t", 0, &["new"]), 5);
+}
+
+#[test]
+fn altered_settings_are_in_effect_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &CHECKED_OFTEN);
+    let mut peer = Peer::of(&broker);
+    peer.create(
+        "t",
+        1,
+        &[("segment.bytes", "1048576"), ("retention.ms", "-1")],
+    );
+    let value = "x".repeat(400_000);
+    for _ in 0..5 {
+        let old = batch_at(now_ms() - 86_400_000, &[&value]);
+        assert_eq!(peer.produce("t", 0, old).error_code, ErrorCode::NONE);
+    }
+    assert_eq!(peer.offset("t", 0, -2), Ok(0));
+    alter(&mut peer, "max.message.bytes", "100");
+    let answer = peer.produce("t", 0, batch(&[&value]));
+    assert_eq!(answer.error_code, ErrorCode::MESSAGE_TOO_LARGE);
+    alter(&mut peer, "retention.ms", "3600000");
+    assert_eq!(peer.wait_for_start("t", 0, 5), 5);
+    assert_eq!(peer.store("t", 0, &["new"]), 5);
+}
+
+fn alter(peer: &mut Peer, name: &str, value: &str) {
+    let answer = peer.call(&IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type: 2,
+            resource_name: KStr::from("t"),
+            configs: vec![AlterableConfig {
+                name: KStr::from(name),
+                config_operation: 0,
+                value: Some(KStr::from(value)),
+            }],
+        }],
+        validate_only: false,
+    });
+    assert_eq!(answer.responses[0].error_code, ErrorCode::NONE);
 }
 
 #[test]
