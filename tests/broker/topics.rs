@@ -151,7 +151,7 @@ fn altered_settings_are_in_effect_at_once() {
     assert_eq!(peer.store("t", 0, &["new"]), 5);
 }
 
-fn alter(peer: &mut Peer, name: &str, value: &str) {
+pub fn alter(peer: &mut Peer, name: &str, value: &str) {
     let answer = peer.call(&IncrementalAlterConfigsRequest {
         resources: vec![AlterConfigsResource {
             resource_type: 2,
