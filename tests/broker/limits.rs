@@ -172,6 +172,12 @@ fn clients_that_stall_in_the_middle_of_large_requests_do_not_stop_the_others() {
     for _ in 0..20 {
         good.store("t", 0, &[&value]);
     }
+    // A large request waits until the stalled ones have had their time, and is served then.
+    let mut patient = Raw::to(&broker.address());
+    patient.say(&request);
+    let answer: MetadataResponse = patient.hear(1);
+    assert_eq!(answer.brokers.len(), 1);
+    broker.logged(&["closing a connection", "it stalls in a request"]);
 }
 
 #[test]

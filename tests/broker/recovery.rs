@@ -165,7 +165,6 @@ fn the_start_of_a_log_that_retention_moved_stays_after_a_kill() {
     peer.create(
         "t",
         1,
-        // Kept for ever until all is written: retention would roll between two of these batches.
         &[("segment.bytes", "1048576"), ("retention.ms", "-1")],
     );
     let value = "x".repeat(300_000);
@@ -175,7 +174,7 @@ fn the_start_of_a_log_that_retention_moved_stays_after_a_kill() {
         assert_eq!(peer.produce("t", 0, old).error_code, ErrorCode::NONE);
     }
     peer.store("t", 0, &["today"]);
-    crate::topics::alter(&mut peer, "retention.ms", "3600000");
+    peer.alter("t", "retention.ms", "3600000");
     assert_eq!(peer.wait_for_start("t", 0, 6), 6);
     let first_file = dir.path().join("t-0/00000000000000000000.log");
     let until = std::time::Instant::now() + crate::process::PATIENCE;

@@ -16,9 +16,10 @@ use ottla::wire::messages::k02_list_offsets::{ListOffsetsPartition, ListOffsetsT
 use ottla::wire::messages::k03_metadata::MetadataRequestTopic;
 use ottla::wire::messages::k19_create_topics::{CreatableTopic, CreatableTopicConfig};
 use ottla::wire::messages::k20_delete_topics::DeleteTopicState;
+use ottla::wire::messages::k44_incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use ottla::wire::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, MetadataResponse,
+    CreateTopicsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse,
 };
 use ottla::wire::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData,
@@ -260,6 +261,23 @@ impl Peer {
             true => Ok(partition.offset.0),
             false => Err(partition.error_code),
         }
+    }
+
+    /// Sets one setting of a topic.
+    pub fn alter(&mut self, topic: &str, name: &str, value: &str) {
+        let answer = self.call(&IncrementalAlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: 2,
+                resource_name: KStr::from(topic),
+                configs: vec![AlterableConfig {
+                    name: KStr::from(name),
+                    config_operation: 0,
+                    value: Some(KStr::from(value)),
+                }],
+            }],
+            validate_only: false,
+        });
+        assert_eq!(answer.responses[0].error_code, ErrorCode::NONE);
     }
 
     /// Asks for the first offset until it is there; the last answer.

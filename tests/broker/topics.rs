@@ -3,11 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use ottla::wire::messages::IncrementalAlterConfigsRequest;
-use ottla::wire::messages::k44_incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
+use ottla::wire::ErrorCode;
 use ottla::wire::record::builder::BatchBuilder;
 use ottla::wire::record::header::{BatchHeader, Codec, TimestampType};
-use ottla::wire::{ErrorCode, KStr};
 
 use crate::process::Broker;
 use crate::talk::{Peer, batch, batch_at, fill, from, now_ms};
@@ -61,7 +59,7 @@ fn retention_ms_takes_old_segments_and_their_files() {
     let mut peer = Peer::of(&broker);
     let configs = [
         ("segment.bytes", "1048576"),
-        ("retention.ms", "3600000"),
+        ("retention.ms", "-1"),
         ("file.delete.delay.ms", "0"),
     ];
     peer.create("t", 1, &configs);
@@ -72,6 +70,7 @@ fn retention_ms_takes_old_segments_and_their_files() {
     }
     let today = "y".repeat(400_000);
     peer.store("t", 0, &[&today]);
+    peer.alter("t", "retention.ms", "3600000");
     assert_eq!(peer.wait_for_start("t", 0, 4), 4);
     assert_eq!(peer.read("t", 0, 4), [today]);
     let until = std::time::Instant::now() + crate::process::PATIENCE;
@@ -143,28 +142,12 @@ fn altered_settings_are_in_effect_at_once() {
         assert_eq!(peer.produce("t", 0, old).error_code, ErrorCode::NONE);
     }
     assert_eq!(peer.offset("t", 0, -2), Ok(0));
-    alter(&mut peer, "max.message.bytes", "100");
+    peer.alter("t", "max.message.bytes", "100");
     let answer = peer.produce("t", 0, batch(&[&value]));
     assert_eq!(answer.error_code, ErrorCode::MESSAGE_TOO_LARGE);
-    alter(&mut peer, "retention.ms", "3600000");
+    peer.alter("t", "retention.ms", "3600000");
     assert_eq!(peer.wait_for_start("t", 0, 5), 5);
     assert_eq!(peer.store("t", 0, &["new"]), 5);
-}
-
-pub fn alter(peer: &mut Peer, name: &str, value: &str) {
-    let answer = peer.call(&IncrementalAlterConfigsRequest {
-        resources: vec![AlterConfigsResource {
-            resource_type: 2,
-            resource_name: KStr::from("t"),
-            configs: vec![AlterableConfig {
-                name: KStr::from(name),
-                config_operation: 0,
-                value: Some(KStr::from(value)),
-            }],
-        }],
-        validate_only: false,
-    });
-    assert_eq!(answer.responses[0].error_code, ErrorCode::NONE);
 }
 
 #[test]
