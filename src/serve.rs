@@ -26,8 +26,8 @@ use crate::control::{self, Control, ControlMessage, FileLog};
 use crate::devices::placement::Placement;
 use crate::devices::preflight::{Finding, Needs, Severity};
 use crate::devices::{
-    Disk, Endpoint, KernelDisk, MachineDevices, Offload, Waker, mesh, net, preflight, run_control,
-    run_shard,
+    Disk, Endpoint, KernelDisk, MachineDevices, Offload, Waker, buffer, mesh, net, preflight,
+    run_control, run_shard,
 };
 use crate::log::journal_ring::{JournalFile, JournalRing, RingLimits};
 use crate::log::names;
@@ -161,6 +161,7 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     let cores = shard_cores(&settings);
     let shards = u16::try_from(cores.len()).unwrap_or(u16::MAX);
     preflight(&settings, &data_dir, shards)?;
+    buffer::refuse_huge_pages();
     let _lock = preflight::lock(&data_dir).map_err(|held| StartFailure(told(&held)))?;
     directory::ours_or_empty(&settings, &data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(KernelDisk::new());

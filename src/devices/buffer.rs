@@ -16,6 +16,14 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::words::limits::{BLOCK_BYTES, BUFFER_CLASS_BYTES_MAX, BUFFERS_KEPT_PER_CLASS_MAX};
 
+/// Keeps the kernel from handing out memory in huge pages: zeroing one takes its thread away for
+/// as long as a thousand small appends take, at a moment nobody chose.
+pub fn refuse_huge_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay allowed");
+    }
+}
+
 /// Size classes with free lists, and a budget in bytes.
 pub struct BufferPool {
     classes: Vec<Class>,

@@ -93,9 +93,23 @@ struct Group {
 
 /// A group whose batches are (perhaps) still in the tails: the unit of eviction.
 #[derive(Default)]
-struct KeptGroup {
+pub(super) struct KeptGroup {
+    /// Memory of the chunks that hold them: a lone small batch takes a whole block.
     bytes: usize,
     batches: Vec<(Slot, u32)>,
+}
+
+impl KeptGroup {
+    pub(super) fn note_chunk(&mut self, capacity: usize) {
+        self.bytes = self.bytes.saturating_add(capacity);
+    }
+
+    pub(super) fn note_batch(&mut self, slot: Slot) {
+        match self.batches.last_mut() {
+            Some((last, count)) if *last == slot => *count = count.saturating_add(1),
+            _ => self.batches.push((slot, 1)),
+        }
+    }
 }
 
 /// The open group, the groups in flight, and the groups kept in memory.
@@ -193,19 +207,13 @@ impl Shard {
             operations_left: 0,
             ends: group_ends(&batches),
             failed: false,
-            kept: KeptGroup {
-                bytes,
-                batches: Vec::new(),
-            },
+            kept: KeptGroup::default(),
         };
         let (journal, bypass) = split(batches, ways);
         if let Some(placed) = placed {
             self.write_entry(&journal, &placed, &mut group, effects);
         }
-        let kept = &mut group.kept;
-        let operations =
-            self.write_bypass(number, bypass, &mut |slot| note_kept(kept, slot), effects);
-        group.operations_left += operations;
+        group.operations_left += self.write_bypass(number, bypass, &mut group.kept, effects);
         self.commit.in_flight.push_back(group);
         true
     }
@@ -316,6 +324,7 @@ impl Shard {
             "the chunk was made for this entry: {encoded:?}"
         );
         assert_eq!(ranges.len(), batches.len(), "every batch has its range");
+        group.kept.note_chunk(chunk.capacity());
         let chunk = chunk.freeze(0..placed.len);
         for (batch, range) in batches.iter().zip(ranges) {
             let Some(partition) = self.partitions.get_mut(batch.slot) else {
@@ -323,7 +332,7 @@ impl Shard {
             };
             partition.log.remember(batch.stored(chunk.slice(range)));
             partition.open_run_bytes = partition.open_run_bytes.saturating_sub(batch.size_bytes());
-            note_kept(&mut group.kept, batch.slot);
+            group.kept.note_batch(batch.slot);
         }
         group.operations_left += 1;
         let op = self.ops.start(Op::Commit {
@@ -465,13 +474,6 @@ fn split(batches: Vec<PendingBatch>, ways: Vec<Way>) -> (Vec<PendingBatch>, Vec<
         }
     }
     (journal, bypass)
-}
-
-fn note_kept(kept: &mut KeptGroup, slot: Slot) {
-    match kept.batches.last_mut() {
-        Some((last, count)) if *last == slot => *count = count.saturating_add(1),
-        _ => kept.batches.push((slot, 1)),
-    }
 }
 
 impl Shard {

@@ -8,13 +8,14 @@ use bytes::Bytes;
 
 use crate::devices::{Effect, Effects, Fault, FaultKind, FileHandle, Output};
 use crate::log::partition::FillPlan;
-use crate::shard::commit::PendingBatch;
+use crate::shard::commit::{KeptGroup, PendingBatch};
 use crate::shard::jobs::{self, OpenedSegment};
 use crate::shard::ops::Op;
 use crate::shard::partition::{FileState, Slot};
 use crate::shard::{Message, Shard};
 use crate::words::limits::{
-    BLOCK_BYTES, CHECKPOINT_AFTER_FILL_MS, FILL_BYTES_MAX, FILL_RUN_BYTES, FILLS_IN_FLIGHT_MAX,
+    BLOCK_BYTES, CHECKPOINT_AFTER_FILL_MS, FILL_BYTES_MAX, FILL_RUN_BYTES, FILLS_IN_FLIGHT_CALM,
+    FILLS_IN_FLIGHT_MAX,
 };
 use crate::words::{Deadline, Now, Offset};
 
@@ -37,6 +38,8 @@ struct SegmentWrite {
     file: FileHandle,
     position: u64,
     chunk: Bytes,
+    /// Memory that the chunk takes, at least its length.
+    capacity: usize,
     /// Where each part that was handed in lies in the chunk.
     ranges: Vec<std::ops::Range<usize>>,
     end_position: u64,
@@ -76,7 +79,12 @@ impl Shard {
             }
             self.fills.full_until = None;
         }
-        while self.fills.in_flight < FILLS_IN_FLIGHT_MAX {
+        let pressed = self.journal.is_pressed() || self.fills.draining;
+        let limit = match pressed {
+            true => FILLS_IN_FLIGHT_MAX,
+            false => FILLS_IN_FLIGHT_CALM,
+        };
+        while self.fills.in_flight < limit {
             let Some(slot) = self.next_to_fill(now) else {
                 return;
             };
@@ -189,6 +197,7 @@ impl Shard {
         Some(SegmentWrite {
             file,
             position,
+            capacity: chunk.capacity(),
             chunk: chunk.freeze(0..len),
             ranges,
             end_position: plan.position + data as u64,
@@ -200,7 +209,7 @@ impl Shard {
         &mut self,
         number: u64,
         batches: Vec<PendingBatch>,
-        kept: &mut dyn FnMut(Slot),
+        kept: &mut KeptGroup,
         effects: &mut Effects<Message>,
     ) -> u32 {
         let mut operations = 0;
@@ -222,7 +231,7 @@ impl Shard {
         number: u64,
         slot: Slot,
         run: &[PendingBatch],
-        kept: &mut dyn FnMut(Slot),
+        kept: &mut KeptGroup,
         effects: &mut Effects<Message>,
     ) -> bool {
         let Some(partition) = self.partitions.get(slot) else {
@@ -240,6 +249,7 @@ impl Shard {
         let Some(write) = self.segment_write(slot, &plan, &parts) else {
             return false;
         };
+        kept.note_chunk(write.capacity);
         let earlier = plan.batches.len();
         let mut next_offset = plan.next_offset;
         for (batch, pair) in run.iter().zip(write.ranges[earlier..].chunks_exact(2)) {
@@ -251,7 +261,7 @@ impl Shard {
             partition
                 .log
                 .remember(batch.stored(write.chunk.slice(pair[0].start..pair[1].end)));
-            kept(slot);
+            kept.note_batch(slot);
         }
         let op = self.ops.start(Op::Bypass {
             group: number,

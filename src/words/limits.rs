@@ -115,6 +115,9 @@ pub const FILL_RUN_BYTES: usize = 1024 * 1024;
 pub const FILL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Lazy fills of a shard in flight.
 pub const FILLS_IN_FLIGHT_MAX: usize = 8;
+/// And while the journal has room: each of them makes the file system commit, and a commit group
+/// that flushes meanwhile waits for it.
+pub const FILLS_IN_FLIGHT_CALM: usize = 1;
 /// Idle data is filled after this long.
 pub const FILL_IDLE_MS: i64 = 5_000;
 /// Longest that an acknowledged record of a topic with relaxed durability stays unflushed.
