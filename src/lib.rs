@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod control;
 pub mod devices;
+pub mod inspect;
 pub mod log;
 pub mod metadata;
 pub mod serve;

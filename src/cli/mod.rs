@@ -1,7 +1,8 @@
-//! The command line: `ottla topic|produce|consume|cluster|completions|serve`.
+//! The command line: `ottla topic|produce|consume|cluster|inspect|completions|serve`.
 //!
 //! Owns what people type (`typed`), what it means (`meaning`), and how answers look (`output`,
-//! `format`). Speaks to brokers through `client/` only; never starts a broker itself: `serve` hands
+//! `format`). Speaks to brokers through `client/` only, reads data directories
+//! through `inspect/` only; never starts a broker itself: `serve` hands
 //! its arguments to whoever called.
 //!
 //! Exit codes: 0 done, 1 failed, 2 not understood, 3 no broker or no answer in time. A reader that
@@ -12,6 +13,7 @@ mod consume;
 mod failure;
 mod format;
 mod input;
+mod inspect;
 mod meaning;
 mod output;
 mod produce;
@@ -58,7 +60,7 @@ pub fn run(
         Command::Serve(typed) => return serve(&typed.into()),
         command => command,
     };
-    let json = command.broker().is_some_and(|broker| broker.json);
+    let json = command.is_json();
     match carry_out(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -69,12 +71,18 @@ pub fn run(
 }
 
 fn carry_out(command: Command) -> Result<(), Failure> {
-    let mut out = Out::stdout(command.broker().is_some_and(|broker| broker.json));
+    let mut out = Out::stdout(command.is_json());
     match command {
         Command::Topic(typed) => topic::run(&typed, &mut out)?,
         Command::Produce(typed) => produce::run(&typed, &mut out)?,
         Command::Consume(typed) => consume::run(&typed, &mut out)?,
         Command::Cluster(typed) => cluster::run(&typed, &mut out)?,
+        Command::Inspect(typed) => {
+            let done = inspect::run(&typed, &mut out);
+            // What was found is told even when it is a failure.
+            out.flush()?;
+            done?;
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Typed::command(), "ottla", &mut script);

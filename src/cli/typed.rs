@@ -33,6 +33,8 @@ pub enum Command {
     Consume(Consume),
     /// Show nodes, controller and cluster id
     Cluster(Cluster),
+    /// Read data directories, segments and journals without a broker
+    Inspect(Inspect),
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -48,7 +50,15 @@ impl Command {
             Command::Produce(typed) => Some(&typed.broker),
             Command::Consume(typed) => Some(&typed.broker),
             Command::Cluster(typed) => Some(&typed.broker),
-            Command::Serve(_) | Command::Completions { .. } => None,
+            Command::Serve(_) | Command::Inspect(_) | Command::Completions { .. } => None,
+        }
+    }
+
+    /// Whether programs read what the command prints.
+    pub fn is_json(&self) -> bool {
+        match self {
+            Command::Inspect(typed) => typed.json,
+            command => command.broker().is_some_and(|broker| broker.json),
         }
     }
 }
@@ -264,6 +274,51 @@ pub struct Cluster {
     pub broker: Broker,
 }
 
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Only reads. Works beside a running broker and on Apache Kafka's log directories."
+)]
+pub struct Inspect {
+    #[command(subcommand)]
+    pub deed: InspectDeed,
+    /// Print for programs: one JSON object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum InspectDeed {
+    /// Show what a data directory holds: topics, journals, partitions
+    Data {
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Where metadata.log is, when it is not in DIR
+        #[arg(long, value_name = "DIR")]
+        metadata: Option<PathBuf>,
+    },
+    /// Show a segment file (.log) batch by batch
+    Segment {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The records, too: the beginning of each key and value
+        #[arg(long)]
+        records: bool,
+    },
+    /// Show the entries of a journal (a directory journal.N) in their order
+    Journal {
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Check everything in a data directory; exits 1 when something is wrong
+    Verify {
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Where metadata.log is, when it is not in DIR
+        #[arg(long, value_name = "DIR")]
+        metadata: Option<PathBuf>,
+    },
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,6 +375,10 @@ mod tests {
             "consume t --format xml",
             "cluster --timeout-ms 0",
             "completions cmd",
+            "inspect",
+            "inspect data",
+            "inspect segment",
+            "inspect verify a b",
             "serve --shards 0",
             "serve -o port",
         ] {
