@@ -234,7 +234,8 @@ smoke! {
     frames request_header messages produce_request cold_request single_batch batch_walk records
     gzip snappy lz4 zstd segment_scan journal_entry offset_index time_index producer_snapshot
     shard_checkpoint offset_checkpoint epoch_checkpoint metadata_frame metadata_log log_names
-    property_files server_properties topic_configs
+    property_files server_properties topic_configs inspect_segment inspect_journal inspect_papers
+    inspect_metadata
 }
 
 /// Good bytes that are refused would make the rest of the run worth nothing.

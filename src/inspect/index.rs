@@ -86,6 +86,21 @@ impl OffsetIndex {
         }
     }
 
+    /// Damage from `position` up to `until`: nobody can say what an entry there should be.
+    pub fn pass_damage(&mut self, position: u64, until: u64) {
+        while let Some(entry) = self
+            .order
+            .get(self.next)
+            .and_then(|at| self.entries.get_mut(*at))
+        {
+            if entry.position >= until {
+                return;
+            }
+            entry.borne_out = entry.position >= position;
+            self.next = self.next.saturating_add(1);
+        }
+    }
+
     /// Entries that the segment does not bear out: number, and what each says.
     pub fn faults(&self) -> Vec<(usize, String)> {
         let mut faults = Vec::new();
@@ -145,6 +160,8 @@ pub struct TimeIndex {
     odd_bytes: usize,
     /// Largest timestamp so far.
     max: i64,
+    /// Damage went by.
+    unsure: bool,
 }
 
 impl TimeIndex {
@@ -169,6 +186,7 @@ impl TimeIndex {
             next: 0,
             odd_bytes,
             max: -1,
+            unsure: false,
         }
     }
 
@@ -193,6 +211,23 @@ impl TimeIndex {
                 }
                 Exact::No => entry.timestamp >= before,
             };
+            self.next = self.next.saturating_add(1);
+        }
+    }
+
+    /// Damage: from here on offsets and timestamps may be missing among those that went by. What
+    /// is known begins again at offset `until`.
+    pub fn pass_damage(&mut self, until: i64) {
+        self.unsure = true;
+        while let Some(entry) = self
+            .order
+            .get(self.next)
+            .and_then(|at| self.entries.get_mut(*at))
+        {
+            if entry.offset >= until {
+                return;
+            }
+            entry.borne_out = true;
             self.next = self.next.saturating_add(1);
         }
     }
@@ -241,6 +276,6 @@ impl TimeIndex {
     /// Whether the last entry has the largest timestamp that went by.
     pub fn ends_with_largest(&self) -> bool {
         let last = self.entries.last().map_or(-1, |entry| entry.timestamp);
-        last == self.max
+        last == self.max || self.unsure
     }
 }

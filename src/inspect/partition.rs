@@ -54,8 +54,10 @@ struct State<'a> {
     kept: &'a [Kept],
     /// Damage in the last segment that nothing proves to be rot: whole batches behind it would.
     doubts: Vec<(u64, String)>,
-    /// Something here is named already.
+    /// Something in this segment is named already.
     damaged: bool,
+    /// Something in any segment so far.
+    harmed: bool,
 }
 
 /// One segment of it.
@@ -90,6 +92,7 @@ impl Check<'_> {
             kept: kept.map_or(&[], Vec::as_slice),
             doubts: Vec::new(),
             damaged: false,
+            harmed: false,
         };
         let segments: Vec<(i64, u64)> = self.partition.segments().collect();
         let last_used = segments.iter().rposition(|(_, len)| *len > 0).unwrap_or(0);
@@ -99,12 +102,13 @@ impl Check<'_> {
         let mut end_at = None;
         for (place, (base, _)) in segments.iter().enumerate() {
             let path = self.partition.path_of(Kind::Log, *base);
-            if state.next.is_some_and(|next| place > 0 && next != *base) {
+            let apart = state.next.is_some_and(|next| next != *base);
+            if place > 0 && apart && !state.damaged {
                 self.gap(&state, *base, &end_path, end_at);
             }
-            let damaged = std::mem::take(&mut state.damaged);
+            state.damaged = false;
             end_at = self.segment(*base, place < last_used, &mut state);
-            state.damaged |= damaged;
+            state.harmed |= state.damaged;
             end_path = path;
         }
         self.end(&state, &end_path, end_at, !segments.is_empty());
@@ -150,7 +154,11 @@ impl Check<'_> {
         self.verified.segments = self.verified.segments.saturating_add(1);
         self.verified.bytes = self.verified.bytes.saturating_add(source.len());
         if let Some(end) = end {
+            let damaged = state.damaged;
             self.segment_end(&segment, source.len(), end, state);
+            if damaged || state.damaged || matches!(end.why, Why::Short { .. } | Why::Alien(_)) {
+                segment.pass_damage(end.position, u64::MAX, i64::MAX);
+            }
         }
         self.indexes(&segment);
         end.map(|end| end.position)
@@ -205,6 +213,8 @@ impl Check<'_> {
                 false => what,
             };
             self.damage(segment, position, batch.base_offset, what, state);
+            let after = position.saturating_add(batch.size());
+            segment.pass_damage(position, after, last.saturating_add(1));
             // Offsets stand outside of the checksum: believe them where they fit.
             let fits = Some(batch.base_offset) == state.next && last >= batch.base_offset;
             state.next = fits.then(|| last.saturating_add(1));
@@ -321,7 +331,7 @@ impl Check<'_> {
         let Some((proven, who)) = self.proven() else {
             return;
         };
-        if state.end >= proven || state.damaged || journal >= proven {
+        if state.end >= proven || state.harmed || journal >= proven {
             return;
         }
         let what = format!(
@@ -340,7 +350,7 @@ impl Check<'_> {
         for kept in state.kept {
             let held = &kept.held;
             let what = format!("offsets {}..={}", held.base_offset, held.last_offset);
-            if kept.filled && held.last_offset >= state.end && !state.damaged {
+            if kept.filled && held.last_offset >= state.end && !state.harmed {
                 let what = format!(
                     "{what} are missing, although the journal calls {} at byte {} filled",
                     kept.path.display(),
@@ -370,7 +380,7 @@ impl Check<'_> {
     }
 
     fn journal_contradicts(&mut self, kept: &Kept, state: &State<'_>, what: &str) {
-        if !state.damaged {
+        if !state.harmed {
             self.findings.rotten(&kept.path, kept.held.position, what);
         }
     }
@@ -399,7 +409,7 @@ impl Check<'_> {
                     );
                     self.findings.rotten(&segment.path, at, what);
                 }
-            } else if !state.damaged {
+            } else if !(state.harmed || state.damaged) {
                 let what = format!(
                     "offset {} begins no batch of {}",
                     held.base_offset,
@@ -501,6 +511,16 @@ impl Check<'_> {
 }
 
 impl Segment {
+    /// Batches between two positions, up to an offset, cannot be read.
+    fn pass_damage(&mut self, from: u64, until: u64, offset: i64) {
+        if let Some((_, index)) = &mut self.offsets {
+            index.pass_damage(from, until);
+        }
+        if let Some((_, index)) = &mut self.times {
+            index.pass_damage(offset);
+        }
+    }
+
     /// A batch begins, or the segment ends, at `position`, where the log has reached `next`.
     fn meet_mark(&mut self, position: u64, next: i64) {
         let here = |mark: Mark| (mark.active_bytes, mark.end_offset) == (position, next);

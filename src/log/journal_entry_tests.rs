@@ -190,61 +190,6 @@ fn the_checksum_is_crc_32c() {
     assert_eq!(bytes[60..64], oracle.to_be_bytes());
 }
 
-/// FORMAT.md shows these very bytes; this test regenerates them.
-#[test]
-fn the_worked_example_of_the_format_page_is_what_is_written() {
-    let example = crate::log::journal_entry::tests::example();
-    let page = include_str!("../FORMAT.md");
-    let text = hex_lines(&example[..192]);
-    assert!(page.contains(&text), "FORMAT.md should show:\n{text}");
-}
-
-fn example() -> Vec<u8> {
-    let header = crate::wire::record::BatchHeader {
-        base_offset: Offset(7),
-        batch_length: 49 + 8,
-        leader_epoch: LeaderEpoch(2),
-        magic: 2,
-        crc: 0x0102_0304,
-        attributes: 0,
-        last_offset_delta: 0,
-        base_timestamp: crate::words::TimestampMs(1000),
-        max_timestamp: crate::words::TimestampMs(1000),
-        producer_id: crate::words::ProducerId(-1),
-        producer_epoch: crate::words::ProducerEpoch(-1),
-        base_sequence: crate::words::Sequence(-1),
-        records_count: 1,
-    };
-    let batch = EntryBatch {
-        topic_partition: TopicPartition {
-            topic: TopicId(*b"topic-id-16bytes"),
-            partition: PartitionIndex(1),
-        },
-        base_offset: Offset(7),
-        last_offset: Offset(7),
-        leader_epoch: LeaderEpoch(2),
-        header: header.encode(),
-        body: &[14, 0, 0, 0, 1, 2, b'o', 0],
-    };
-    let stamp = EntryStamp {
-        incarnation: 0x0000_0003_5eed_5eed,
-        sequence: 5,
-        filled_through: 3,
-        completed_through: 4,
-    };
-    let mut out = vec![0; encoded_len(&[batch], &[]).unwrap()];
-    encode(stamp, &[batch], &[], &mut out, &mut Vec::new()).unwrap();
-    out
-}
-
-fn hex_lines(bytes: &[u8]) -> String {
-    let line = |(row, chunk): (usize, &[u8])| {
-        let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{:04x}  {}\n", row * 16, hex.join(" "))
-    };
-    bytes.chunks(16).enumerate().map(line).collect()
-}
-
 proptest! {
     #[test]
     fn any_group_comes_back_as_it_was(

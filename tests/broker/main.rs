@@ -11,6 +11,7 @@
 )]
 
 mod hostile;
+mod inspect;
 mod limits;
 mod process;
 mod recovery;

@@ -74,6 +74,23 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "property_files" => property_files(),
         "server_properties" => vec![SERVER_PROPERTIES.as_bytes().to_vec()],
         "topic_configs" => vec![TOPIC_CONFIGS.as_bytes().to_vec()],
+        "inspect_segment" => [batches(), vec![segment()]].concat(),
+        "inspect_journal" => [
+            seeds("journal_entry"),
+            vec![seeds("journal_entry").concat()],
+        ]
+        .concat(),
+        "inspect_papers" => [
+            "producer_snapshot",
+            "shard_checkpoint",
+            "offset_checkpoint",
+            "epoch_checkpoint",
+            "property_files",
+        ]
+        .iter()
+        .flat_map(|name| seeds(name))
+        .collect(),
+        "inspect_metadata" => vec![metadata().concat()],
         other => panic!("no seeds for {other}"),
     };
     seeds.extend(found(target));

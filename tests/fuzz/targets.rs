@@ -6,6 +6,8 @@
 
 #[path = "targets/disk.rs"]
 mod disk;
+#[path = "targets/inspect.rs"]
+mod inspect;
 #[path = "targets/record.rs"]
 mod record;
 #[path = "targets/wire.rs"]
@@ -16,6 +18,7 @@ use disk::{
     offset_index, producer_snapshot, property_files, segment_scan, server_properties,
     shard_checkpoint, time_index, topic_configs,
 };
+use inspect::{inspect_journal, inspect_metadata, inspect_papers, inspect_segment};
 use record::{batch_walk, gzip, lz4, records, single_batch, snappy, zstd};
 use wire::{cold_request, frames, messages, produce_request, request_header};
 
@@ -84,6 +87,10 @@ targets! {
     property_files, 16 * KIB, 64;
     server_properties, 256 * KIB, 400;
     topic_configs, 256 * KIB, 400;
+    inspect_segment, COMPRESSION_BASE, 100;
+    inspect_journal, 512 * KIB, 100;
+    inspect_papers, 64 * KIB, 100;
+    inspect_metadata, 64 * KIB, 400;
 }
 
 /// The target of that name.

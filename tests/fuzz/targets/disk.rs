@@ -65,7 +65,7 @@ pub fn segment_scan(bytes: &[u8]) {
 }
 
 /// Makes padding, lengths and checksum of a journal entry what they should be.
-fn mend_entry(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn mend_entry(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let used = bytes.len().max(journal_entry::ENTRY_HEADER_BYTES);
     bytes.resize(used.next_multiple_of(BLOCK_BYTES), 0);
