@@ -17,7 +17,7 @@ pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Something with a length that can be read at any place.
 pub trait Source {
-    fn len(&self) -> u64;
+    fn size(&self) -> u64;
     /// Reads what is there, up to the length of `out`; fewer bytes only at the end.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ pub trait Source {
 }
 
 impl Source for [u8] {
-    fn len(&self) -> u64 {
+    fn size(&self) -> u64 {
         self.len() as u64
     }
 
@@ -80,7 +80,7 @@ impl DiskFile {
 }
 
 impl Source for DiskFile {
-    fn len(&self) -> u64 {
+    fn size(&self) -> u64 {
         self.len
     }
 
@@ -119,8 +119,8 @@ impl<'a, S: Source + ?Sized> Window<'a, S> {
         }
     }
 
-    pub fn len(&self) -> u64 {
-        self.source.len()
+    pub fn source_size(&self) -> u64 {
+        self.source.size()
     }
 
     /// The `wanted` bytes at `at`; fewer at the end, and never more than the window holds.
@@ -130,7 +130,7 @@ impl<'a, S: Source + ?Sized> Window<'a, S> {
     pub fn look(&mut self, at: u64, wanted: usize) -> io::Result<&[u8]> {
         let wanted = wanted.min(self.size);
         if !self.holds(at, wanted) {
-            let left = usize::try_from(self.len().saturating_sub(at)).unwrap_or(usize::MAX);
+            let left = usize::try_from(self.source_size().saturating_sub(at)).unwrap_or(usize::MAX);
             self.buffer.resize(self.size.min(left), 0);
             self.start = at;
             let read = self.source.read_at(at, &mut self.buffer);

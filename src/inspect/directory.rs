@@ -315,7 +315,7 @@ fn journal_file(path: PathBuf, findings: &mut Findings) -> Option<JournalFile> {
         }
     };
     let mut file = JournalFile {
-        len: super::bytes::Source::len(&source),
+        len: super::bytes::Source::size(&source),
         path,
         entries: Vec::new(),
         broken: Vec::new(),

@@ -111,7 +111,7 @@ impl<'a, S: Source + ?Sized> Walk<'a, S> {
     /// Those of the device, about the bytes from [`Walk::position`] on.
     pub fn step(&mut self) -> io::Result<Option<(u64, Block)>> {
         let at = self.at;
-        if at >= self.window.len() {
+        if at >= self.window.source_size() {
             return Ok(None);
         }
         let block = self.block(at)?;
@@ -132,7 +132,7 @@ impl<'a, S: Source + ?Sized> Walk<'a, S> {
         let Some(stamp) = stamp(bytes) else {
             return Ok(Block::Remains);
         };
-        let there = self.window.len().saturating_sub(at);
+        let there = self.window.source_size().saturating_sub(at);
         if let Some(why) = misshapen(&stamp, there) {
             return Ok(Block::Broken { stamp, why });
         }

@@ -101,11 +101,10 @@ pub fn partition_metadata(bytes: &[u8]) -> Option<TopicId> {
 pub fn meta_properties(bytes: &[u8]) -> Option<(String, i32)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let value = |key: &str| {
-        let line = text.lines().rev().find_map(|line| {
+        text.lines().rev().find_map(|line| {
             let (name, value) = line.split_once('=')?;
             (name.trim() == key).then(|| value.trim().replace('\\', ""))
-        });
-        line
+        })
     };
     (value("version")? == "1").then_some(())?;
     Some((value("cluster.id")?, value("node.id")?.parse().ok()?))

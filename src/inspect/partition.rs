@@ -152,10 +152,10 @@ impl Check<'_> {
         state.end = state.end.max(base);
         let end = self.walk(&source, &mut segment, state);
         self.verified.segments = self.verified.segments.saturating_add(1);
-        self.verified.bytes = self.verified.bytes.saturating_add(source.len());
+        self.verified.bytes = self.verified.bytes.saturating_add(source.size());
         if let Some(end) = end {
             let damaged = state.damaged;
-            self.segment_end(&segment, source.len(), end, state);
+            self.segment_end(&segment, source.size(), end, state);
             if damaged || state.damaged || matches!(end.why, Why::Short { .. } | Why::Alien(_)) {
                 segment.pass_damage(end.position, u64::MAX, i64::MAX);
             }
@@ -186,7 +186,7 @@ impl Check<'_> {
                 Step::Batch(found) => self.batch(segment, &found, state),
                 Step::End(end) => {
                     segment.meet_mark(end.position, state.end);
-                    (self.progress)(source.len().saturating_sub(told));
+                    (self.progress)(source.size().saturating_sub(told));
                     return Some(end);
                 }
             }
@@ -286,7 +286,14 @@ impl Check<'_> {
             let who = format!("the mark in {} at byte {at}", path.display());
             (last.saturating_add(1), who)
         });
-        mark.into_iter().chain(journal).max_by_key(|(end, _)| *end)
+        let kept = id.and_then(|id| self.holdings.batches.get(&id));
+        let filled = kept.and_then(|kept| {
+            let last = kept.iter().rfind(|kept| kept.filled)?;
+            let who = format!("the journal ({})", last.path.display());
+            Some((last.held.last_offset.saturating_add(1), who))
+        });
+        let all = mark.into_iter().chain(journal).chain(filled);
+        all.max_by_key(|(end, _)| *end)
     }
 
     fn segment_end(&mut self, segment: &Segment, len: u64, end: End, state: &mut State<'_>) {
@@ -483,7 +490,7 @@ impl Check<'_> {
         }
         let wanted = self
             .mark
-            .filter(|mark| mark.active_bytes > 0 && !state.damaged);
+            .filter(|mark| mark.active_bytes > 0 && !state.harmed);
         if let Some(mark) = wanted
             && !self
                 .partition

@@ -77,7 +77,7 @@ impl<'a, S: Source + ?Sized> Walk<'a, S> {
     /// Those of the device, about the bytes from [`Walk::position`] on.
     pub fn step(&mut self) -> io::Result<Step> {
         let at = self.at;
-        let left = self.window.len().saturating_sub(at);
+        let left = self.window.source_size().saturating_sub(at);
         let end = |why| Ok(Step::End(End { position: at, why }));
         let head = self.window.look(at, HEADER_BYTES)?;
         if head.is_empty() {

@@ -109,7 +109,7 @@ fn segment(
                     line.sick(format!(
                         "{name}, byte {} of {}: {}",
                         end.position,
-                        source.len(),
+                        source.size(),
                         end.why
                     ));
                 }

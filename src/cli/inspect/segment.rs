@@ -220,7 +220,7 @@ impl Print<'_> {
 
     fn end(&mut self, end: &End) -> Result<(), Failure> {
         self.flush()?;
-        let bytes = self.source.len();
+        let bytes = self.source.size();
         let padding = |zeros: u64| zeros < crate::inspect::journal::BLOCK;
         let what = match end.why {
             Why::Clean => "ends behind a batch".to_owned(),

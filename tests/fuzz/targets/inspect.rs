@@ -75,7 +75,7 @@ pub fn inspect_journal(bytes: &[u8]) {
                         theirs.items().count()
                     );
                 }
-                Block::Entry(entry) => assert!(entry.end() <= Source::len(bytes.as_slice())),
+                Block::Entry(entry) => assert!(entry.end() <= Source::size(bytes.as_slice())),
                 Block::Zero => assert!(matches!(broker, Found::Zero)),
                 Block::Broken { .. } | Block::Remains => {
                     let zero = rest.get(56..60).is_some_and(|zero| zero == [0; 4]);
