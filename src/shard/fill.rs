@@ -351,9 +351,10 @@ impl Shard {
         partition
             .log
             .fill_done(now, segment, end_position, next_offset);
+        let last_offset = Offset(next_offset.0.saturating_sub(1));
         self.journal
             .ring
-            .filled(partition.topic_partition, next_offset);
+            .filled(partition.topic_partition, last_offset);
         if partition.log.segment_complete(segment) {
             self.seal(slot, segment, effects);
         } else if partition.log.unfilled_bytes() > 0 {
