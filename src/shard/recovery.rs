@@ -32,7 +32,7 @@ use crate::log::checkpoints::{
 use crate::log::epochs::LeaderEpochs;
 use crate::log::names::{
     CLEAN_SHUTDOWN, LOG_START_CHECKPOINT, LogDir, LogDirKind, PARTITION_METADATA,
-    RECOVERY_POINT_CHECKPOINT, SegmentFile as SegmentName, SegmentFileStage,
+    RECOVERY_POINT_CHECKPOINT, SegmentFile as SegmentName, SegmentFileKind, SegmentFileStage,
     encode_partition_metadata, log_dir_name, marked_dir_name, parse_partition_metadata,
 };
 use crate::log::producers::Producers;
@@ -221,6 +221,8 @@ struct Ground {
     recovery_points: BTreeMap<(String, i32), Offset>,
     log_starts: BTreeMap<(String, i32), Offset>,
     kafka_stopped_cleanly: bool,
+    /// Kafka wrote last, as far as can be told.
+    of_kafka: bool,
     journals: Journals,
     journal_directories: usize,
     notes: Vec<Note>,
@@ -233,6 +235,7 @@ impl Ground {
         let has = |name: &str| listed.iter().any(|entry| entry.name == name);
         let mut ground = Ground {
             kafka_stopped_cleanly: has(CLEAN_SHUTDOWN),
+            of_kafka: false,
             listed: Vec::new(),
             incarnation_max: 0,
             marks: BTreeMap::new(),
@@ -244,6 +247,7 @@ impl Ground {
         };
         let own = ground.checkpoint(disk, &data.join(CHECKPOINT))?;
         let incarnation = own.as_ref().map(|own| own.through.incarnation);
+        ground.of_kafka = own.is_none() || ground.kafka_stopped_cleanly;
         // Kafka removes its sign when it starts, and so does commit(): if it is here, Kafka ran
         // and stopped since, and knows better than an older checkpoint of ours.
         if own.is_none() || ground.kafka_stopped_cleanly {
@@ -264,6 +268,15 @@ impl Ground {
         ground.incarnation_max = ground.incarnation_max.max(ground.journals.incarnation_max);
         ground.listed = listed;
         Ok(ground)
+    }
+
+    /// Something of ours tells of the partition, or it may well be Kafka's, which did not always
+    /// name topics.
+    fn knows(&self, id: TopicPartition) -> bool {
+        self.of_kafka
+            || self.marks.contains_key(&id)
+            || self.journals.batches.contains_key(&id)
+            || self.journals.proofs.contains_key(&id)
     }
 
     /// Reads a checkpoint of ours; a rotten one counts as none, which costs time, not data.
@@ -376,15 +389,22 @@ impl<'a> Run<'a> {
             .collect();
         let mut wanted: BTreeSet<TopicPartition> = BTreeSet::new();
         for entry in ground.listed.iter().filter(|entry| entry.is_dir) {
-            let Some(dir) = LogDir::parse(&entry.name).filter(|dir| dir.kind == LogDirKind::Live)
-            else {
-                continue;
+            let dir = match LogDir::parse(&entry.name) {
+                Some(dir) if dir.kind == LogDirKind::Live => dir,
+                Some(dir) if dir.kind == LogDirKind::Stray => {
+                    let path = self.input.data_dir.join(&entry.name);
+                    self.recovered.strays.push(path);
+                    continue;
+                }
+                _ => continue,
             };
             let id = by_name.get(dir.topic.as_str()).map(|topic| TopicPartition {
                 topic: *topic,
                 partition: dir.partition,
             });
-            if let Some(id) = self.directory(&dir, id.filter(|id| self.live(*id).is_some()))? {
+            let id = id.filter(|id| self.live(*id).is_some());
+            let known = id.is_some_and(|id| ground.knows(id));
+            if let Some(id) = self.directory(&dir, id, known)? {
                 wanted.insert(id);
             }
         }
@@ -439,6 +459,7 @@ impl<'a> Run<'a> {
         &mut self,
         dir: &LogDir,
         id: Option<TopicPartition>,
+        known: bool,
     ) -> Result<Option<TopicPartition>, RecoveryError> {
         let path = self
             .input
@@ -454,6 +475,7 @@ impl<'a> Run<'a> {
             id: whose,
             swap_files: files.iter().any(|file| swap(&file.name)),
             quarantined: files.iter().any(|file| file.name == QUARANTINE),
+            foreign: !known && files.iter().any(|file| is_segment(&file.name)),
         });
         let offline = |message: String, path: PathBuf| {
             id.map(|partition| Offline {
@@ -479,7 +501,7 @@ impl<'a> Run<'a> {
                     self.recovered.strays.push(path);
                 }
             }
-            DirectoryVerdict::ForgetDeletedTopic => self.forget(dir, &path)?,
+            DirectoryVerdict::SetAsideStray => self.set_aside_stray(dir, &path)?,
             DirectoryVerdict::Refuse => {
                 let story = verdict::story(judged.letter).unwrap_or_default();
                 let offline = offline(story.to_owned(), path);
@@ -517,8 +539,9 @@ impl<'a> Run<'a> {
             .map_err(at("write", &path))
     }
 
-    /// Gives a directory of a topic that is gone the name of a deleted one.
-    fn forget(&mut self, dir: &LogDir, path: &Path) -> Result<(), RecoveryError> {
+    /// Gives a directory that is not the live topic's the name of a stray one (Kafka's
+    /// `UnifiedLog.logStrayDirName`).
+    fn set_aside_stray(&mut self, dir: &LogDir, path: &Path) -> Result<(), RecoveryError> {
         let mut unique = [0u8; 16];
         for (to, from) in unique
             .iter_mut()
@@ -526,7 +549,7 @@ impl<'a> Run<'a> {
         {
             *to = from;
         }
-        let name = marked_dir_name(&dir.topic, dir.partition, unique, LogDirKind::Delete);
+        let name = marked_dir_name(&dir.topic, dir.partition, unique, LogDirKind::Stray);
         let to = self.input.data_dir.join(name);
         self.disk.rename(path, &to).map_err(at("rename", path))?;
         self.disk
@@ -711,6 +734,10 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
+}
+
+fn is_segment(name: &str) -> bool {
+    SegmentName::parse(name).is_some_and(|file| file.kind == SegmentFileKind::Log)
 }
 
 /// What an operator reads in the partition's directory.
