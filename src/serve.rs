@@ -44,7 +44,7 @@ use crate::shard::{Shard, ShardNumbers, ShardStart, control_peer, jobs};
 use crate::words::limits::{
     DESCRIPTORS_ADVISED, DESCRIPTORS_BASE, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILE_BYTES,
     JOURNAL_FILES_MIN, OFFLOAD_THREADS, PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX,
-    RESCAN_BYTES_MAX, SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
+    RECOVERY_THREADS, RESCAN_BYTES_MAX, SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
 };
 use crate::words::{NodeId, ShardId, TimestampMs, TopicId, TopicPartition};
 
@@ -192,7 +192,15 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
     let salt = u32::from_be_bytes([a, b, c, d]);
     let now = TimestampMs(jiff::Timestamp::now().as_millisecond());
-    let recovered = recover(&disk, &data_dir, &image, &settings, salt, now)?;
+    let recovered = recover(
+        &disk,
+        &data_dir,
+        &image,
+        &settings,
+        salt,
+        now,
+        RECOVERY_THREADS,
+    )?;
     let offload = Offload::start(OFFLOAD_THREADS).map_err(because("offload threads"))?;
     let stop = Arc::new(AtomicBool::new(false));
 
@@ -419,6 +427,7 @@ pub fn recover(
     settings: &BrokerSettings,
     salt: u32,
     now: TimestampMs,
+    threads: usize,
 ) -> Result<Ground, StartFailure> {
     let started = Instant::now();
     let topics = live_topics(image, settings);
@@ -427,6 +436,7 @@ pub fn recover(
         topics: &topics,
         salt,
         producers_max: PRODUCERS_PER_PARTITION_MAX,
+        threads,
     };
     let mut told = Instant::now();
     let found = recovery::recover(&**disk, &input, &mut |progress| {

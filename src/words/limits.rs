@@ -127,6 +127,9 @@ pub const DISK_FULL_RETRY_MS: i64 = 1_000;
 pub const SHARD_BUFFER_BYTES: usize = 256 * 1024 * 1024;
 /// Filled bytes that recovery of one shard may have to read again, over all its partitions.
 pub const RESCAN_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Partitions that recovery works on at a time: it waits for flushes, which the drive takes
+/// together.
+pub const RECOVERY_THREADS: usize = 16;
 /// Quarters of [`RESCAN_BYTES_MAX`]: a checkpoint brings what is unmarked down to one, begins at
 /// [`CHECKPOINT_STEPS`], and fills wait for its end at [`FILLS_STOP_STEPS`].
 pub const RESCAN_STEPS: u64 = 4;

@@ -83,7 +83,7 @@ impl Broker {
         let data_dir = PathBuf::from(DATA_DIR);
         let salt = u32::try_from(self.dice.roll(1 << 32)).unwrap_or(0);
         let now = self.world.now().wall;
-        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, salt, now)
+        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, salt, now, 1)
             .map_err(|failure| failure.to_string())?;
         self.stop = Arc::default();
         self.shards = shards;
