@@ -36,14 +36,15 @@ use crate::metadata::{ImageCell, MetadataImage, Resource};
 use crate::settings::load::{self, Given, Origin};
 use crate::settings::topic::TopicSettings;
 use crate::settings::{BrokerSettings, Durability, Layers, ProduceValidation};
+use crate::shard::connection_counts::ConnectionCounts;
 use crate::shard::journal::Journal;
 use crate::shard::ownership::{flush_given, log_settings};
 use crate::shard::recovery::{self, LiveTopic, RecoveredPartition, RecoveryInput};
 use crate::shard::{Shard, ShardNumbers, ShardStart, control_peer, jobs};
 use crate::words::limits::{
-    DESCRIPTORS_FOR_CONNECTIONS, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILE_BYTES,
+    DESCRIPTORS_ADVISED, DESCRIPTORS_BASE, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILE_BYTES,
     JOURNAL_FILES_MIN, OFFLOAD_THREADS, PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX,
-    SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
+    RECOVERY_THREADS, RESCAN_BYTES_MAX, SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
 };
 use crate::words::{NodeId, ShardId, TimestampMs, TopicId, TopicPartition};
 
@@ -192,7 +193,15 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
     let salt = u32::from_be_bytes([a, b, c, d]);
     let now = TimestampMs(jiff::Timestamp::now().as_millisecond());
-    let recovered = recover(&disk, &data_dir, &image, &settings, salt, now)?;
+    let recovered = recover(
+        &disk,
+        &data_dir,
+        &image,
+        &settings,
+        salt,
+        now,
+        RECOVERY_THREADS,
+    )?;
     let offload = Offload::start(OFFLOAD_THREADS).map_err(because("offload threads"))?;
     let stop = Arc::new(AtomicBool::new(false));
 
@@ -204,6 +213,7 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
         cell: control.cell,
         incarnation: recovered.incarnation,
         logs: recovered.logs,
+        connection_counts: Arc::default(),
         data_dir,
         offload,
         stop: Arc::clone(&stop),
@@ -278,13 +288,11 @@ fn shard_cores(settings: &BrokerSettings) -> Vec<Option<usize>> {
 
 /// Everything that must be true of the machine; warnings are logged, the rest ends the start.
 fn preflight(settings: &BrokerSettings, data_dir: &Path, shards: u16) -> Result<(), StartFailure> {
-    let descriptors = settings
-        .connections_max
-        .min(DESCRIPTORS_FOR_CONNECTIONS)
-        .saturating_add(READ_FILES_MAX.saturating_mul(usize::from(shards)));
+    let (descriptors, descriptors_by) = descriptors(settings, shards);
     let findings = preflight::check(&Needs {
         shards: usize::from(shards),
         descriptors: descriptors as u64,
+        descriptors_by,
         data_directories: vec![data_dir.to_path_buf()],
         // Binding tells more: see `bind`.
         addresses: Vec::new(),
@@ -300,6 +308,23 @@ fn preflight(settings: &BrokerSettings, data_dir: &Path, shards: u16) -> Result<
         true => Ok(()),
         false => Err(StartFailure(fatal.join("\n"))),
     }
+}
+
+/// How many descriptors to be prepared for: what `max.connections` and our files need; without it
+/// nobody knows how many clients come, so what Kafka advises, all in all.
+fn descriptors(settings: &BrokerSettings, shards: u16) -> (usize, &'static str) {
+    if settings.given("max.connections").is_none() {
+        return (
+            DESCRIPTORS_ADVISED,
+            "Kafka's advice; max.connections is not set",
+        );
+    }
+    let files = READ_FILES_MAX.saturating_mul(usize::from(shards));
+    let own = files.saturating_add(DESCRIPTORS_BASE);
+    (
+        settings.connections_max.saturating_add(own),
+        "max.connections",
+    )
 }
 
 /// A finding as a person reads it: what was found, what is needed, what mends it.
@@ -391,6 +416,7 @@ fn local_host() -> String {
 pub struct Ground {
     pub incarnation: u64,
     pub logs: crate::shard::Recovered,
+    pub summary: recovery::Summary,
 }
 
 /// Brings the data directory into order before any shard starts. `salt` tells this start's
@@ -402,6 +428,7 @@ pub fn recover(
     settings: &BrokerSettings,
     salt: u32,
     now: TimestampMs,
+    threads: usize,
 ) -> Result<Ground, StartFailure> {
     let started = Instant::now();
     let topics = live_topics(image, settings);
@@ -410,6 +437,7 @@ pub fn recover(
         topics: &topics,
         salt,
         producers_max: PRODUCERS_PER_PARTITION_MAX,
+        threads,
     };
     let mut told = Instant::now();
     let found = recovery::recover(&**disk, &input, &mut |progress| {
@@ -425,12 +453,8 @@ pub fn recover(
     for offline in &found.offline {
         tracing::error!(verdict = offline.letter, path = %offline.path.display(), position = offline.position, "partition {} stays offline: {}", offline.partition, offline.message);
     }
-    for stray in found.strays.iter().filter(|path| directory::is_live(path)) {
-        tracing::warn!(
-            "{} is not served: metadata does not know its topic, which was deleted or never was \
-             this broker's. It is left as it is, until a topic is made under its name",
-            stray.display()
-        );
+    for stray in &found.strays {
+        directory::tell_of_stray(stray);
     }
     tracing::info!(
         partitions = found.partitions.len(),
@@ -457,6 +481,7 @@ pub fn recover(
     }
     Ok(Ground {
         incarnation: found.incarnation,
+        summary: found.summary,
         logs: Arc::new(Mutex::new(logs)),
     })
 }
@@ -530,6 +555,7 @@ struct ShardPlan {
     cell: Arc<ImageCell>,
     incarnation: u64,
     logs: crate::shard::Recovered,
+    connection_counts: Arc<ConnectionCounts>,
     data_dir: PathBuf,
     offload: Offload,
     stop: Arc<AtomicBool>,
@@ -552,6 +578,7 @@ impl ShardPlan {
         let settings = Arc::clone(&self.settings);
         let image = Arc::clone(&self.cell);
         let recovered = Arc::clone(&self.logs);
+        let connection_counts = Arc::clone(&self.connection_counts);
         let data_dir = self.data_dir.clone();
         let stop = Arc::clone(&self.stop);
         let control = control_peer(self.shards);
@@ -577,6 +604,7 @@ impl ShardPlan {
                 pool: Arc::clone(&handle.buffers),
                 journal,
                 recovered,
+                connection_counts,
                 data_dir,
                 stop,
                 seed,
@@ -621,6 +649,7 @@ pub fn numbers(settings: &BrokerSettings) -> ShardNumbers {
         producer_expiration_ms: settings.producer_id_expiration_ms,
         fill_idle_ms: FILL_IDLE_MS,
         disk_full_retry_ms: DISK_FULL_RETRY_MS,
+        rescan_bytes_max: RESCAN_BYTES_MAX,
         tail_cache_bytes: settings.tail_cache_bytes,
         frame_bytes_max: settings.socket_request_bytes_max,
         request_memory_bytes: settings.request_memory_bytes,

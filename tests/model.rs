@@ -19,6 +19,8 @@ mod oracle;
 mod run;
 #[path = "model/scene.rs"]
 mod scene;
+#[path = "model/storage.rs"]
+mod storage;
 #[path = "model/verify.rs"]
 mod verify;
 

@@ -7,9 +7,11 @@
 
 pub mod commit;
 pub mod connection;
+pub mod connection_counts;
 pub mod delete_records;
 pub mod fetch;
 pub mod fill;
+pub mod held;
 pub mod jobs;
 pub mod journal;
 pub mod lookup;
@@ -21,6 +23,7 @@ pub mod produce;
 pub mod reads;
 pub mod recovery;
 pub mod requests;
+pub mod trim;
 pub mod upkeep;
 
 use std::collections::HashMap;
@@ -39,6 +42,7 @@ use crate::session::{FetchSessionLimits, FetchSessions};
 use crate::settings::BrokerSettings;
 use crate::shard::commit::Commit;
 use crate::shard::connection::{Connection, HeldBack};
+use crate::shard::connection_counts::ConnectionCounts;
 use crate::shard::delete_records::Deletions;
 use crate::shard::fetch::Fetches;
 use crate::shard::fill::Fills;
@@ -68,6 +72,8 @@ pub struct ShardNumbers {
     pub producer_expiration_ms: i64,
     pub fill_idle_ms: i64,
     pub disk_full_retry_ms: i64,
+    /// Filled bytes that recovery may have to read again.
+    pub rescan_bytes_max: u64,
     pub tail_cache_bytes: usize,
     pub frame_bytes_max: usize,
     pub request_memory_bytes: usize,
@@ -91,6 +97,8 @@ pub struct ShardStart {
     pub journal: Journal,
     /// What recovery found of partitions, by identity; taken when the image says they are led here.
     pub recovered: Recovered,
+    /// Shared with all shards of the process.
+    pub connection_counts: Arc<ConnectionCounts>,
     pub data_dir: PathBuf,
     /// Set from outside, with a wake: drain.
     pub stop: Arc<AtomicBool>,
@@ -145,8 +153,12 @@ pub struct Shard {
     pub(crate) ops: Ops,
     /// Idle data was filled: write a checkpoint by then.
     pub(crate) checkpoint_due: Option<Deadline>,
+    /// The last checkpoint failed: none before then.
+    pub(crate) checkpoint_after: Option<Deadline>,
 
     pub(crate) connections: HashMap<ConnectionId, Connection>,
+    /// Connections of all shards.
+    pub(crate) connection_counts: Arc<ConnectionCounts>,
     /// Connections with something to do at the end of the turn.
     pub(crate) touched: Vec<ConnectionId>,
     /// Connections that are not read, because their peers are ahead of us.
@@ -191,7 +203,9 @@ impl Shard {
             reads: Reads::default(),
             ops: Ops::default(),
             checkpoint_due: None,
+            checkpoint_after: None,
             connections: HashMap::new(),
+            connection_counts: start.connection_counts,
             touched: Vec::new(),
             held_back: HeldBack::default(),
             request_bytes: 0,
@@ -242,7 +256,7 @@ impl Shard {
                 self.fill_operation_done(now, op, result, effects);
             }
             Op::GrowJournal { number } => self.journal_grown(number, result),
-            Op::Checkpoint { through } => self.checkpointed(through, result),
+            Op::Checkpoint { through } => self.checkpointed(now, through, result),
             Op::JournalFlush => self.journal_flushed(now, &result, effects),
             Op::Sweep { what } => {
                 if let Err(fault) = result {
@@ -283,6 +297,10 @@ impl Shard {
                 self.extent_read(stretch, result, effects);
                 self.wake_readers(now, slot, effects);
             }
+            Op::TrimSegment {
+                slot,
+                topic_partition,
+            } => self.segment_trimmed(slot, topic_partition, &result),
             // The partition went away meanwhile.
             Op::OpenSegment { .. } | Op::SealSegment { .. } => {}
         }
@@ -345,6 +363,7 @@ impl Machine<Message> for Shard {
         self.schedule_flush(now, effects);
         self.schedule_fills(now, effects);
         self.schedule_checkpoint(now, effects);
+        self.schedule_trims(now, effects);
         self.evict_tail();
         self.settle_connections(now, effects);
         self.drain_on(now, effects);
@@ -355,7 +374,10 @@ impl Machine<Message> for Shard {
             self.wheel.next_deadline(),
             self.fill_deadline(),
             // While one is written the next cannot begin: its end is what wakes us.
-            self.checkpoint_due.filter(|_| !self.journal.checkpointing),
+            self.checkpoint_due
+                .filter(|_| !self.journal.checkpointing)
+                .map(|due| self.checkpoint_after.map_or(due, |after| due.max(after))),
+            self.trim_deadline(),
             self.journal.debt.due(),
         ]
         .into_iter()

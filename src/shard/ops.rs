@@ -31,6 +31,8 @@ pub enum Op {
         topic_partition: TopicPartition,
         segment: Offset,
         end_position: u64,
+        /// First offset of the run; what is written before it is in the journal too.
+        first_offset: Offset,
         next_offset: Offset,
     },
     /// A job that opens the active segment of a partition.
@@ -44,6 +46,11 @@ pub enum Op {
         slot: Slot,
         topic_partition: TopicPartition,
         segment: Offset,
+    },
+    /// A job that takes the zeros off the end of an idle partition's active segment.
+    TrimSegment {
+        slot: Slot,
+        topic_partition: TopicPartition,
     },
     /// A job that opens a segment for reading.
     OpenForRead {

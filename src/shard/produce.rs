@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::api::k00_produce::{self, Refused, Stored};
-use crate::devices::{ConnectionId, Effects};
+use crate::devices::{ConnectionId, Effects, Fault};
 use crate::log::partition::Appended;
 use crate::metadata::ownership::{Ownership, TopicRef, owner};
 use crate::shard::commit::PendingBatch;
@@ -171,7 +171,10 @@ impl Shard {
                     topic: topic.id,
                     partition,
                 };
-                let takes = |slot| self.partitions.get(slot).is_some_and(|p| !p.offline);
+                let takes = |slot| {
+                    let partition = self.partitions.get(slot);
+                    partition.is_some_and(|p| !p.offline && p.held.is_none())
+                };
                 match self.partitions.slot_of(id) {
                     Some(slot) if takes(slot) && !self.commit.broken => Ok(slot),
                     Some(_) => Err(Refused::plain(ErrorCode::KAFKA_STORAGE_ERROR)),
@@ -346,21 +349,48 @@ impl Shard {
         self.wants_fill(now, slot);
     }
 
-    /// A partition's directory or journal failed: nothing of it is vouched for any more. Owed
-    /// answers become KAFKA_STORAGE_ERROR; the other partitions go on.
-    pub(super) fn take_offline(&mut self, now: Now, slot: Slot, effects: &mut Effects<Message>) {
-        let Some(partition) = self.partitions.get_mut(slot) else {
-            return;
-        };
-        if !partition.offline {
+    /// A partition's directory failed: nothing more of it is vouched for. The other partitions
+    /// go on.
+    pub(super) fn take_offline(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        fault: &Fault,
+        effects: &mut Effects<Message>,
+    ) {
+        if let Some(partition) = self.partitions.get(slot)
+            && !partition.offline
+        {
             tracing::error!(
                 topic = %partition.topic,
                 partition = partition.topic_partition.partition.0,
                 directory = %partition.directory.display(),
+                error = %fault.error,
                 "a write or flush failed: the partition takes no more appends until a restart"
             );
         }
+        self.stop_appends(now, slot, effects);
+    }
+
+    /// Nothing is appended to a partition any more; what is owed becomes KAFKA_STORAGE_ERROR.
+    pub(super) fn stop_appends(&mut self, now: Now, slot: Slot, effects: &mut Effects<Message>) {
+        let Some(partition) = self.partitions.get_mut(slot) else {
+            return;
+        };
         partition.offline = true;
+        partition.files.filling = false;
+        if partition.held.take().is_some() {
+            self.release_hold();
+        }
+        self.fail_owed(now, slot, effects);
+    }
+
+    /// Answers everything that is owed on a partition with KAFKA_STORAGE_ERROR, which clients try
+    /// again.
+    pub(super) fn fail_owed(&mut self, now: Now, slot: Slot, effects: &mut Effects<Message>) {
+        let Some(partition) = self.partitions.get_mut(slot) else {
+            return;
+        };
         let id = partition.topic_partition;
         let mut owed: Vec<ProduceKey> = Vec::new();
         partition.owed.drain(|key| owed.push(key));

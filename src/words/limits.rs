@@ -130,8 +130,25 @@ pub const DISK_FULL_RETRY_MS: i64 = 1_000;
 pub const SHARD_BUFFER_BYTES: usize = 256 * 1024 * 1024;
 /// Filled bytes that recovery of one shard may have to read again, over all its partitions.
 pub const RESCAN_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Filled bytes of one partition below which a new mark is not worth its flushes.
-pub const RESCAN_BYTES_PER_PARTITION_MIN: u64 = 64 * 1024;
+/// Partitions that recovery works on at a time: it waits for flushes, which the drive takes
+/// together.
+pub const RECOVERY_THREADS: usize = 16;
+/// Quarters of [`RESCAN_BYTES_MAX`]: a checkpoint brings what is unmarked down to one, begins at
+/// [`CHECKPOINT_STEPS`], and fills wait for its end at [`FILLS_STOP_STEPS`].
+pub const RESCAN_STEPS: u64 = 4;
+pub const CHECKPOINT_STEPS: u64 = 2;
+pub const FILLS_STOP_STEPS: u64 = 3;
+/// An active segment's file is trimmed when so long after a fill nothing was appended.
+pub const TRIM_AFTER_FILL_MS: i64 = 5_000;
+/// Trims of a shard in flight: other jobs matter more.
+pub const TRIMS_IN_FLIGHT_MAX: usize = 2;
+// What is in flight when fills stop stays below the bound.
+const _: () = assert!(
+    RESCAN_BYTES_MAX / RESCAN_STEPS * FILLS_STOP_STEPS
+        + (FILLS_IN_FLIGHT_MAX * FILL_BYTES_MAX) as u64
+        + (COMMIT_GROUPS_IN_FLIGHT_MAX * COMMIT_GROUP_BYTES_MAX) as u64
+        <= RESCAN_BYTES_MAX
+);
 
 /// Bytes of one read of older data.
 pub const READ_EXTENT_BYTES: usize = 1024 * 1024;
@@ -172,5 +189,9 @@ const _: () = assert!(PARKED_REQUESTS_MAX <= WATCHED_PARTITIONS_MAX);
 const _: () = assert!(PARKED_REQUESTS_MAX < TIMERS_MAX);
 /// Produce answers that one partition may owe at a time.
 pub const OWED_PER_PARTITION_MAX: usize = 64 * 1024;
-/// Descriptors that are prepared for connections when `max.connections` names no smaller number.
-pub const DESCRIPTORS_FOR_CONNECTIONS: usize = 100_000;
+/// Descriptors of the whole process that are prepared for when `max.connections` is not set: what
+/// Kafka's documentation advises (Operations, "File descriptor limits").
+pub const DESCRIPTORS_ADVISED: usize = 100_000;
+/// Descriptors beside connections and the files that are open for reading: active segments,
+/// journals, the ring.
+pub const DESCRIPTORS_BASE: usize = 1024;
