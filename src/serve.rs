@@ -42,8 +42,8 @@ use crate::shard::recovery::{self, LiveTopic, RecoveredPartition, RecoveryInput}
 use crate::shard::{Shard, ShardNumbers, ShardStart, control_peer, jobs};
 use crate::words::limits::{
     DESCRIPTORS_FOR_CONNECTIONS, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILE_BYTES,
-    JOURNAL_FILES_MIN, OFFLOAD_THREADS, PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX,
-    SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
+    JOURNAL_FILES_MIN, LOOK_THREADS_MAX, LOOK_THREADS_MIN, OFFLOAD_THREADS,
+    PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX, SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
 };
 use crate::words::{NodeId, ShardId, TimestampMs, TopicId, TopicPartition};
 
@@ -192,7 +192,8 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     let salt = u32::from_be_bytes([a, b, c, d]);
     let now = TimestampMs(jiff::Timestamp::now().as_millisecond());
     let recovered = recover(&disk, &data_dir, &image, &settings, salt, now)?;
-    let offload = Offload::start(OFFLOAD_THREADS).map_err(because("offload threads"))?;
+    let computing = usize::from(shards).clamp(LOOK_THREADS_MIN, LOOK_THREADS_MAX);
+    let offload = Offload::start(OFFLOAD_THREADS, computing).map_err(because("offload threads"))?;
     let stop = Arc::new(AtomicBool::new(false));
 
     start_control(control.control, endpoints.pop(), &disk, &offload)?;

@@ -12,6 +12,8 @@ pub mod fetch;
 pub mod fill;
 pub mod jobs;
 pub mod journal;
+pub mod lines;
+pub mod looks;
 pub mod lookup;
 pub mod ops;
 pub mod ownership;
@@ -43,12 +45,15 @@ use crate::shard::delete_records::Deletions;
 use crate::shard::fetch::Fetches;
 use crate::shard::fill::Fills;
 use crate::shard::journal::Journal;
+use crate::shard::lines::Lines;
+use crate::shard::looks::Looks;
 use crate::shard::lookup::Lookups;
 use crate::shard::ops::{Op, Ops};
 use crate::shard::partitions::Partitions;
 use crate::shard::produce::Produces;
 use crate::shard::reads::{Reader, Reads, Stretch};
 use crate::wait::{Watchers, Wheel};
+use crate::wire::record::Allowance;
 use crate::words::limits::{TIMERS_MAX, WATCHED_PARTITIONS_MAX};
 use crate::words::{Deadline, NodeId, Now, ShardId, TopicPartition};
 
@@ -157,6 +162,9 @@ pub struct Shard {
     pub(crate) produces: Produces,
     pub(crate) fetches: Fetches,
     pub(crate) lookups: Lookups,
+    /// Produce requests that are not appended yet.
+    pub(crate) lines: Lines,
+    pub(crate) looks: Looks,
     pub(crate) deletions: Deletions,
     pub(crate) asked: requests::Asked,
     pub(crate) producer_ids: ProducerIds,
@@ -202,6 +210,8 @@ impl Shard {
             produces: Produces::default(),
             fetches: Fetches::default(),
             lookups: Lookups::default(),
+            lines: Lines::default(),
+            looks: Looks::default(),
             deletions: Deletions::default(),
             asked: requests::Asked::default(),
             producer_ids: ProducerIds::default(),
@@ -283,6 +293,8 @@ impl Shard {
                 self.extent_read(stretch, result, effects);
                 self.wake_readers(now, slot, effects);
             }
+            Op::LookForProduce { key } => self.looked_for_produce(now, key, result, effects),
+            Op::LookForLookup { key, at } => self.looked_for_lookup(key, at, result, effects),
             // The partition went away meanwhile.
             Op::OpenSegment { .. } | Op::SealSegment { .. } => {}
         }
@@ -348,6 +360,7 @@ impl Machine<Message> for Shard {
         self.evict_tail();
         self.settle_connections(now, effects);
         self.drain_on(now, effects);
+        self.looks.turn = Allowance::of_a_turn();
     }
 
     fn next_deadline(&self) -> Option<Deadline> {

@@ -71,7 +71,7 @@ fn devices<M: Send>(endpoint: Endpoint<M>, door: bool) -> MachineDevices<M> {
         listener: door.then(|| net::listen(anywhere).unwrap()),
         endpoint,
         disk: Arc::new(KernelDisk::new()),
-        offload: Offload::start(2).unwrap(),
+        offload: Offload::start(2, 1).unwrap(),
         buffer_bytes: 64 << 20,
     }
 }
