@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use crossbeam::queue::ArrayQueue;
+use rustix::process::setpriority_process;
 
 use super::doorbell::Doorbell;
 use super::{Disk, Event, Fault, Job, OpId, Output};
-use crate::words::limits::JOBS_IN_FLIGHT_MAX;
+use crate::words::limits::{COMPUTE_NICENESS, JOBS_IN_FLIGHT_MAX};
 
 struct Work {
     op: OpId,
@@ -55,8 +56,8 @@ impl Offload {
     /// sleep until there is a job.
     pub fn start(blocking: usize, computing: usize) -> io::Result<Offload> {
         let queues = Queues {
-            blocking: crew("offload", blocking)?,
-            computing: crew("compute", computing)?,
+            blocking: crew("offload", blocking, work)?,
+            computing: crew("compute", computing, compute)?,
         };
         Ok(Offload { queues })
     }
@@ -75,15 +76,24 @@ impl Offload {
     }
 }
 
-fn crew(name: &str, threads: usize) -> io::Result<Sender<Work>> {
+fn crew(name: &str, threads: usize, labour: fn(&Receiver<Work>)) -> io::Result<Sender<Work>> {
     let (queue, jobs) = unbounded();
     for number in 0..threads.max(1) {
         let jobs = jobs.clone();
         std::thread::Builder::new()
             .name(format!("{name}-{number}"))
-            .spawn(move || work(&jobs))?;
+            .spawn(move || labour(&jobs))?;
     }
     Ok(queue)
+}
+
+/// As [`work`], behind the shards where both want the same core.
+fn compute(jobs: &Receiver<Work>) {
+    // On Linux this is of the calling thread alone.
+    if let Err(error) = setpriority_process(None, COMPUTE_NICENESS) {
+        tracing::warn!(%error, "threads that compute run beside the shards, not behind them");
+    }
+    work(jobs);
 }
 
 fn work(jobs: &Receiver<Work>) {

@@ -79,6 +79,8 @@ pub const MAILBOX_MESSAGES: usize = 128;
 pub const JOBS_IN_FLIGHT_MAX: usize = 64;
 /// Offload threads of the process.
 pub const OFFLOAD_THREADS: usize = 2;
+/// How far offload threads that compute stand back, as `nice` counts it.
+pub const COMPUTE_NICENESS: i32 = 10;
 /// A turn longer than this, in milliseconds, is a stall.
 pub const STALL_MS: u64 = 5;
 /// Longest pooled buffer, in bytes; a longer one is allocated for its one use.

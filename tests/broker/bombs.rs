@@ -1,6 +1,6 @@
 //! Batches that expand a thousandfold: they cost their senders time, and nobody else any.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla::wire::ErrorCode;
@@ -37,6 +37,20 @@ fn rotten(bomb: &Bytes) -> Bytes {
     bytes.into()
 }
 
+/// Time that the first shard's thread was kept from running by other threads.
+fn waited_for_a_core_ms(pid: i32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let tasks = tasks.map(|task| task.unwrap().path());
+    let named = |task: &std::path::PathBuf| {
+        let name = std::fs::read_to_string(task.join("comm")).unwrap();
+        name.trim() == "shard-0"
+    };
+    let shard = tasks.into_iter().find(named).unwrap();
+    let figures = std::fs::read_to_string(shard.join("schedstat")).unwrap();
+    let waited = figures.split_whitespace().nth(1).unwrap();
+    waited.parse::<u64>().unwrap() / 1_000_000
+}
+
 fn answer(peer: &mut Peer) -> PartitionProduceResponse {
     let answer = peer.connection.receive_as(Instant::now() + PATIENCE);
     let mut answer: ProduceResponse = answer.unwrap();
@@ -55,26 +69,42 @@ fn a_bomb_in_any_codec_is_answered_like_any_batch_while_others_are_served() {
         let timestamp = now_ms() - 10_000;
         let whole = bomb(codec, timestamp);
         let mut bomber = Peer::of(&broker);
+        let begun = Instant::now();
         for records in [whole.clone(), batch(&["a"]), rotten(&whole), batch(&["b"])] {
             let request = produce_request("bombed", 0, records, -1);
             bomber.connection.send(PRODUCE, &request).unwrap();
         }
         let mut served = 0;
-        while bomber.connection.arrived().unwrap().is_none() {
+        let first = loop {
             assert_eq!(good.store("t", 0, &["small"]), served);
             served += 1;
-        }
+            // Silence is an error here.
+            let _ = bomber
+                .connection
+                .read_some("an answer", Duration::from_millis(1));
+            if let Some(first) = bomber.connection.arrived().unwrap() {
+                break first.read::<ProduceResponse>().unwrap();
+            }
+            assert!(begun.elapsed() < PATIENCE);
+        };
+        let first = &first.responses[0].partition_responses[0];
+        assert_eq!(
+            (first.error_code, first.base_offset.0),
+            (ErrorCode::NONE, 0)
+        );
         let told: Vec<_> = (0..3).map(|_| answer(&mut bomber)).collect();
         let codes: Vec<i16> = told.iter().map(|one| one.error_code.0).collect();
         assert_eq!(codes, [0, ErrorCode::INVALID_RECORD.0, 0], "{codec:?}");
         assert_eq!((told[0].base_offset.0, told[2].base_offset.0), (2, 3));
         assert_eq!(good.offset("bombed", 0, timestamp), Ok(0));
         assert_eq!(good.offset("bombed", 0, timestamp + 1), Ok(1));
+        let waited = waited_for_a_core_ms(broker.pid());
         let log = broker.stop();
         // For whoever measures: with a release build in OTTLA_BIN.
         let measured = log.lines().filter(|line| line.contains("longest_turn"));
         let sent = whole.len();
         println!("{codec:?}: {sent} bytes, {served} requests of another client meanwhile");
+        println!("  the shard was ready to run and had no core for {waited} ms in all");
         measured.for_each(|line| println!("  {line}"));
     }
 }
