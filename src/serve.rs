@@ -43,8 +43,9 @@ use crate::shard::recovery::{self, LiveTopic, RecoveredPartition, RecoveryInput}
 use crate::shard::{Shard, ShardNumbers, ShardStart, control_peer, jobs};
 use crate::words::limits::{
     DESCRIPTORS_ADVISED, DESCRIPTORS_BASE, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILE_BYTES,
-    JOURNAL_FILES_MIN, OFFLOAD_THREADS, PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX,
-    RECOVERY_THREADS, RESCAN_BYTES_MAX, SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
+    JOURNAL_FILES_MIN, LOOK_THREADS_MAX, LOOK_THREADS_MIN, OFFLOAD_THREADS,
+    PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX, RECOVERY_THREADS, RESCAN_BYTES_MAX,
+    SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
 };
 use crate::words::{NodeId, ShardId, TimestampMs, TopicId, TopicPartition};
 
@@ -190,19 +191,15 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     .map_err(|error| StartFailure(error.to_string()))?;
 
     let image = control.cell.load();
-    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
-    let salt = u32::from_be_bytes([a, b, c, d]);
-    let now = TimestampMs(jiff::Timestamp::now().as_millisecond());
     let recovered = recover(
         &disk,
         &data_dir,
         &image,
         &settings,
-        salt,
-        now,
-        RECOVERY_THREADS,
+        &ThisStart::here_and_now(),
     )?;
-    let offload = Offload::start(OFFLOAD_THREADS).map_err(because("offload threads"))?;
+    let computing = usize::from(shards).clamp(LOOK_THREADS_MIN, LOOK_THREADS_MAX);
+    let offload = Offload::start(OFFLOAD_THREADS, computing).map_err(because("offload threads"))?;
     let stop = Arc::new(AtomicBool::new(false));
 
     start_control(control.control, endpoints.pop(), &disk, &offload)?;
@@ -419,25 +416,43 @@ pub struct Ground {
     pub summary: recovery::Summary,
 }
 
-/// Brings the data directory into order before any shard starts. `salt` tells this start's
-/// journals from all others; `now` is when recovered segments count as made.
+/// What recovery has to know of the start that it belongs to.
+pub struct ThisStart {
+    /// Tells this start's journals from all others.
+    pub salt: u32,
+    /// When recovered segments count as made.
+    pub now: TimestampMs,
+    /// Partitions recovered at a time.
+    pub threads: usize,
+}
+
+impl ThisStart {
+    fn here_and_now() -> ThisStart {
+        let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+        ThisStart {
+            salt: u32::from_be_bytes([a, b, c, d]),
+            now: TimestampMs(jiff::Timestamp::now().as_millisecond()),
+            threads: RECOVERY_THREADS,
+        }
+    }
+}
+
+/// Brings the data directory into order before any shard starts.
 pub fn recover(
     disk: &Arc<dyn Disk>,
     data_dir: &Path,
     image: &MetadataImage,
     settings: &BrokerSettings,
-    salt: u32,
-    now: TimestampMs,
-    threads: usize,
+    this: &ThisStart,
 ) -> Result<Ground, StartFailure> {
     let started = Instant::now();
     let topics = live_topics(image, settings);
     let input = RecoveryInput {
         data_dir,
         topics: &topics,
-        salt,
+        salt: this.salt,
         producers_max: PRODUCERS_PER_PARTITION_MAX,
-        threads,
+        threads: this.threads,
     };
     let mut told = Instant::now();
     let found = recovery::recover(&**disk, &input, &mut |progress| {
@@ -468,7 +483,7 @@ pub fn recover(
     let mut logs: HashMap<TopicPartition, LogStart> = found
         .partitions
         .into_iter()
-        .map(|(id, partition)| (id, log_start(partition, now)))
+        .map(|(id, partition)| (id, log_start(partition, this.now)))
         .collect();
     for offline in &found.offline {
         logs.insert(

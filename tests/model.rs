@@ -13,6 +13,8 @@ mod broker;
 mod client;
 #[path = "model/deletion.rs"]
 mod deletion;
+#[path = "model/looks.rs"]
+mod looks;
 #[path = "model/oracle.rs"]
 mod oracle;
 #[path = "model/run.rs"]

@@ -14,6 +14,8 @@ pub mod fill;
 pub mod held;
 pub mod jobs;
 pub mod journal;
+pub mod lines;
+pub mod looks;
 pub mod lookup;
 pub mod ops;
 pub mod ownership;
@@ -47,12 +49,15 @@ use crate::shard::delete_records::Deletions;
 use crate::shard::fetch::Fetches;
 use crate::shard::fill::Fills;
 use crate::shard::journal::Journal;
+use crate::shard::lines::Lines;
+use crate::shard::looks::Looks;
 use crate::shard::lookup::Lookups;
 use crate::shard::ops::{Op, Ops};
 use crate::shard::partitions::Partitions;
 use crate::shard::produce::Produces;
 use crate::shard::reads::{Reader, Reads, Stretch};
 use crate::wait::{Watchers, Wheel};
+use crate::wire::record::Allowance;
 use crate::words::limits::{TIMERS_MAX, WATCHED_PARTITIONS_MAX};
 use crate::words::{Deadline, NodeId, Now, ShardId, TopicPartition};
 
@@ -169,6 +174,9 @@ pub struct Shard {
     pub(crate) produces: Produces,
     pub(crate) fetches: Fetches,
     pub(crate) lookups: Lookups,
+    /// Produce requests that are not appended yet.
+    pub(crate) lines: Lines,
+    pub(crate) looks: Looks,
     pub(crate) deletions: Deletions,
     pub(crate) asked: requests::Asked,
     pub(crate) producer_ids: ProducerIds,
@@ -216,6 +224,8 @@ impl Shard {
             produces: Produces::default(),
             fetches: Fetches::default(),
             lookups: Lookups::default(),
+            lines: Lines::default(),
+            looks: Looks::default(),
             deletions: Deletions::default(),
             asked: requests::Asked::default(),
             producer_ids: ProducerIds::default(),
@@ -301,6 +311,8 @@ impl Shard {
                 slot,
                 topic_partition,
             } => self.segment_trimmed(slot, topic_partition, &result),
+            Op::LookForProduce { key } => self.looked_for_produce(now, key, result, effects),
+            Op::LookForLookup { key, at } => self.looked_for_lookup(key, at, result, effects),
             // The partition went away meanwhile.
             Op::OpenSegment { .. } | Op::SealSegment { .. } => {}
         }
@@ -367,6 +379,7 @@ impl Machine<Message> for Shard {
         self.evict_tail();
         self.settle_connections(now, effects);
         self.drain_on(now, effects);
+        self.looks.turn = Allowance::of_a_turn();
     }
 
     fn next_deadline(&self) -> Option<Deadline> {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use crate::devices::OpId;
 use crate::log::journal_ring::JournalFile;
+use crate::shard::lookup::LookupKey;
 use crate::shard::partition::Slot;
+use crate::shard::produce::ProduceKey;
 use crate::words::{Offset, TopicPartition};
 
 /// What to do when an operation comes back.
@@ -68,6 +70,10 @@ pub enum Op {
     },
     /// A job that writes the shard's checkpoint.
     Checkpoint { through: u64 },
+    /// A look into produced batches.
+    LookForProduce { key: ProduceKey },
+    /// A look for one partition of a lookup: places of its topic and its partition in the request.
+    LookForLookup { key: LookupKey, at: (usize, usize) },
     /// A job whose result nobody needs (deleting files of old segments or topics).
     Sweep { what: &'static str },
 }

@@ -130,6 +130,7 @@ impl Shard {
             .saturating_sub(connection.counted_bytes());
         self.forget_fetches_of(id);
         self.forget_lookups_of(id);
+        self.abandon_line(id);
         self.deletions.forget(id);
         self.asked
             .open
@@ -451,6 +452,7 @@ impl Shard {
 
     /// Nobody is waited for any longer.
     pub(super) fn close_all_connections(&mut self, effects: &mut Effects<Message>) {
+        self.drop_abandoned_lines();
         for id in self.connections.keys() {
             effects.push(Effect::Close { connection: *id });
         }

@@ -79,6 +79,8 @@ pub const MAILBOX_MESSAGES: usize = 128;
 pub const JOBS_IN_FLIGHT_MAX: usize = 64;
 /// Offload threads of the process.
 pub const OFFLOAD_THREADS: usize = 2;
+/// How far offload threads that compute stand back, as `nice` counts it.
+pub const COMPUTE_NICENESS: i32 = 10;
 /// A turn longer than this, in milliseconds, is a stall.
 pub const STALL_MS: u64 = 5;
 /// Longest pooled buffer, in bytes; a longer one is allocated for its one use.
@@ -178,6 +180,31 @@ pub const UNFINISHED_STALL_MS: i64 = 10_000;
 pub const DRAIN_PATIENCE_MS: i64 = 10_000;
 /// Most bytes that the records of one batch may take when decompressed to be looked at.
 pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What the shard itself may decompress in one turn, in bytes of output (with a price for each batch
+/// and for packing anew, see `wire/record/allowance.rs`); an offload thread does the rest.
+pub const INLINE_UNPACKED_BYTES_MAX: usize = 256 * 1024;
+/// Records that the shard itself may walk in one turn, compressed or not.
+pub const INLINE_RECORDS_MAX: usize = 64 * 1024;
+/// After so many bytes a look on an offload thread ends with the batch it is at, and what is left of
+/// its request goes to the end of the line.
+pub const LOOK_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Looks of one shard that the offload threads know of; more wait at the shard.
+pub const LOOKS_IN_FLIGHT_MAX: usize = 4;
+/// Requests of one connection that are looked at, or were, before the first of them is appended.
+pub const LOOKS_AHEAD_MAX: usize = 4;
+/// Bytes of produce requests that wait to be appended although their clients have left.
+pub const ABANDONED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A request counts as so many of those bytes at least.
+pub const ABANDONED_REQUEST_BYTES_MIN: usize = 64 * 1024;
+/// Threads of the process that look into batches: as many as shards, but no more, and two at least.
+/// Each may hold [`DECOMPRESSED_BYTES_MAX`].
+pub const LOOK_THREADS_MAX: usize = 16;
+/// And no fewer.
+pub const LOOK_THREADS_MIN: usize = 2;
+const _: () = assert!(INLINE_UNPACKED_BYTES_MAX < LOOK_BYTES_MAX);
+const _: () = assert!(LOOK_BYTES_MAX <= DECOMPRESSED_BYTES_MAX);
+const _: () = assert!(LOOKS_IN_FLIGHT_MAX < JOBS_IN_FLIGHT_MAX);
+const _: () = assert!(LOOK_THREADS_MIN <= LOOK_THREADS_MAX);
 /// Runs of batches that one search by time looks at before it gives up.
 pub const LOOKUP_BATCHES_MAX: usize = 4096;
 /// Idempotent producers that a partition remembers.

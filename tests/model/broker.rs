@@ -81,9 +81,12 @@ impl Broker {
             .map_err(|error| error.to_string())?;
         let image = started.cell.load();
         let data_dir = PathBuf::from(DATA_DIR);
-        let salt = u32::try_from(self.dice.roll(1 << 32)).unwrap_or(0);
-        let now = self.world.now().wall;
-        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, salt, now, 1)
+        let this = serve::ThisStart {
+            salt: u32::try_from(self.dice.roll(1 << 32)).unwrap_or(0),
+            now: self.world.now().wall,
+            threads: 1,
+        };
+        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, &this)
             .map_err(|failure| failure.to_string())?;
         self.stop = Arc::default();
         self.shards = shards;

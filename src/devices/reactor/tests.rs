@@ -71,7 +71,7 @@ fn devices<M: Send>(endpoint: Endpoint<M>, door: bool) -> MachineDevices<M> {
         listener: door.then(|| net::listen(anywhere).unwrap()),
         endpoint,
         disk: Arc::new(KernelDisk::new()),
-        offload: Offload::start(2).unwrap(),
+        offload: Offload::start(2, 1).unwrap(),
         buffer_bytes: 64 << 20,
     }
 }
@@ -555,7 +555,10 @@ fn every_job_is_answered_once_a_panicking_one_too() {
                     8 => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
                     _ => Ok(Box::new(n * 2)),
                 });
-                Effect::Job { op: OpId(n), job }
+                match n % 2 {
+                    0 => Effect::Job { op: OpId(n), job },
+                    _ => Effect::Compute { op: OpId(n), job },
+                }
             }));
         }
         Some(Event::Done { op, result }) => {
