@@ -246,14 +246,22 @@ fn start_control(
 
 /// The first data directory, created if it is not there.
 fn data_dir(settings: &BrokerSettings) -> Result<PathBuf, StartFailure> {
+    if let [first, others @ ..] = settings.data_dirs.as_slice()
+        && !others.is_empty()
+    {
+        tracing::warn!("log.dirs names several directories: only {first} is used, not {others:?}");
+    }
     let dir = settings
         .data_dirs
         .first()
         .map_or_else(|| PathBuf::from("ottla-data"), PathBuf::from);
-    std::fs::create_dir_all(&dir).map_err(because(format_args!(
-        "the data directory {} cannot be created",
-        dir.display()
-    )))?;
+    std::fs::create_dir_all(&dir).map_err(|error| {
+        let dir = dir.display();
+        StartFailure(format!(
+            "the data directory {dir} cannot be created: {error}; needed: a directory that this user may write. \
+             To mend it: sudo install -d -o \"$(id -un)\" {dir}, or choose another with --data"
+        ))
+    })?;
     std::fs::canonicalize(&dir).map_err(because(dir.display()))
 }
 

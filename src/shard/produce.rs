@@ -90,7 +90,7 @@ impl Shard {
         };
         let mut waits: Vec<Wait> = Vec::new();
         let refuse_all = k00_produce::refuse_request(&request);
-        for topic in request.topic_data {
+        for topic in k00_produce::each_topic_once(request.topic_data) {
             if topic.partition_data.is_empty() {
                 continue;
             }
@@ -166,6 +166,9 @@ impl Shard {
         owed: &mut Owed,
     ) -> Result<Slot, Refused> {
         match owner(&self.image, self.node, topic, partition) {
+            Ownership::Mine { topic, .. } if topic.is_internal() => {
+                Err(Refused::plain(ErrorCode::INVALID_TOPIC_EXCEPTION))
+            }
             Ownership::Mine { topic, .. } => {
                 let id = crate::words::TopicPartition {
                     topic: topic.id,
