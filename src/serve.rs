@@ -33,6 +33,7 @@ use crate::log::journal_ring::{JournalFile, JournalRing, RingLimits};
 use crate::log::names;
 use crate::log::partition::{LogStart, Segment};
 use crate::metadata::{ImageCell, MetadataImage, Resource};
+use crate::settings::listeners::{self, Listener};
 use crate::settings::load::{self, Given, Origin};
 use crate::settings::topic::TopicSettings;
 use crate::settings::{BrokerSettings, Durability, Layers, ProduceValidation};
@@ -111,7 +112,8 @@ fn settings_of(args: &ServeArgs) -> Result<BrokerSettings, Vec<String>> {
             .map_err(|error| vec![format!("--config {}: {error}", path.display())])?;
         given.extend(load::from_file(&text).map_err(|error| vec![error.to_string()])?);
     }
-    given.extend(flags(args));
+    let flags = flags(args, &given);
+    given.extend(flags);
     given.extend(args.overrides.iter().map(|(key, value)| Given {
         key: key.clone(),
         value: value.clone(),
@@ -125,8 +127,9 @@ fn settings_of(args: &ServeArgs) -> Result<BrokerSettings, Vec<String>> {
     Ok(settings)
 }
 
-/// Flags as the settings they stand for.
-fn flags(args: &ServeArgs) -> Vec<Given> {
+/// Flags as the settings they stand for. `--host` or `--port` alone leaves the other as the file has
+/// it: a port must not open what the file keeps on one address.
+fn flags(args: &ServeArgs, file: &[Given]) -> Vec<Given> {
     let flag = |key: &str, value: String| Given {
         key: key.to_owned(),
         value,
@@ -137,18 +140,33 @@ fn flags(args: &ServeArgs) -> Vec<Given> {
         given.push(flag("log.dirs", data.display().to_string()));
     }
     if args.host.is_some() || args.port.is_some() {
-        let host = args.host.as_deref().unwrap_or_default();
+        let of_file = first_listener(file);
+        let host = args
+            .host
+            .clone()
+            .or(of_file.as_ref().map(|of| of.host.clone()));
+        let host = host.unwrap_or_default();
         let host = match host.contains(':') {
             true => format!("[{host}]"),
-            false => host.to_owned(),
+            false => host,
         };
-        let port = args.port.unwrap_or(DEFAULT_PORT);
+        let port = args
+            .port
+            .or(of_file.map(|of| of.port))
+            .unwrap_or(DEFAULT_PORT);
         given.push(flag("listeners", format!("PLAINTEXT://{host}:{port}")));
     }
     if let Some(shards) = args.shards {
         given.push(flag("ottla.shards", shards.to_string()));
     }
     given
+}
+
+/// The first listener that the file names.
+fn first_listener(file: &[Given]) -> Option<Listener> {
+    let given = file.iter().rfind(|given| given.key == "listeners")?;
+    let first = given.value.split(',').next()?.to_owned();
+    listeners::parse(&[first]).ok()?.pop()
 }
 
 /// Serves until a signal ends it.
@@ -658,6 +676,10 @@ fn announce(
     let durability = match plan.settings.durability {
         Durability::Fsync => "fsync",
         Durability::Write => "write",
+    };
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
     };
     let line = format!(
         "ready {host}:{} shards={} node.ids={} data={} durability={durability}",
