@@ -33,6 +33,7 @@ use crate::log::journal_ring::{JournalFile, JournalRing, RingLimits};
 use crate::log::names;
 use crate::log::partition::{LogStart, Segment};
 use crate::metadata::{ImageCell, MetadataImage, Resource};
+use crate::settings::listeners::{self, Listener};
 use crate::settings::load::{self, Given, Origin};
 use crate::settings::topic::TopicSettings;
 use crate::settings::{BrokerSettings, Durability, Layers, ProduceValidation};
@@ -113,7 +114,8 @@ fn settings_of(args: &ServeArgs) -> Result<BrokerSettings, Vec<String>> {
             .map_err(|error| vec![format!("--config {}: {error}", path.display())])?;
         given.extend(load::from_file(&text).map_err(|error| vec![error.to_string()])?);
     }
-    given.extend(flags(args));
+    let flags = flags(args, &given);
+    given.extend(flags);
     given.extend(args.overrides.iter().map(|(key, value)| Given {
         key: key.clone(),
         value: value.clone(),
@@ -127,8 +129,9 @@ fn settings_of(args: &ServeArgs) -> Result<BrokerSettings, Vec<String>> {
     Ok(settings)
 }
 
-/// Flags as the settings they stand for.
-fn flags(args: &ServeArgs) -> Vec<Given> {
+/// Flags as the settings they stand for. `--host` or `--port` alone leaves the other as the file has
+/// it: a port must not open what the file keeps on one address.
+fn flags(args: &ServeArgs, file: &[Given]) -> Vec<Given> {
     let flag = |key: &str, value: String| Given {
         key: key.to_owned(),
         value,
@@ -139,18 +142,33 @@ fn flags(args: &ServeArgs) -> Vec<Given> {
         given.push(flag("log.dirs", data.display().to_string()));
     }
     if args.host.is_some() || args.port.is_some() {
-        let host = args.host.as_deref().unwrap_or_default();
+        let of_file = first_listener(file);
+        let host = args
+            .host
+            .clone()
+            .or(of_file.as_ref().map(|of| of.host.clone()));
+        let host = host.unwrap_or_default();
         let host = match host.contains(':') {
             true => format!("[{host}]"),
-            false => host.to_owned(),
+            false => host,
         };
-        let port = args.port.unwrap_or(DEFAULT_PORT);
+        let port = args
+            .port
+            .or(of_file.map(|of| of.port))
+            .unwrap_or(DEFAULT_PORT);
         given.push(flag("listeners", format!("PLAINTEXT://{host}:{port}")));
     }
     if let Some(shards) = args.shards {
         given.push(flag("ottla.shards", shards.to_string()));
     }
     given
+}
+
+/// The first listener that the file names.
+fn first_listener(file: &[Given]) -> Option<Listener> {
+    let given = file.iter().rfind(|given| given.key == "listeners")?;
+    let first = given.value.split(',').next()?.to_owned();
+    listeners::parse(&[first]).ok()?.pop()
 }
 
 /// Serves until a signal ends it.
@@ -254,14 +272,22 @@ fn start_control(
 
 /// The first data directory, created if it is not there.
 fn data_dir(settings: &BrokerSettings) -> Result<PathBuf, StartFailure> {
+    if let [first, others @ ..] = settings.data_dirs.as_slice()
+        && !others.is_empty()
+    {
+        tracing::warn!("log.dirs names several directories: only {first} is used, not {others:?}");
+    }
     let dir = settings
         .data_dirs
         .first()
         .map_or_else(|| PathBuf::from("ottla-data"), PathBuf::from);
-    std::fs::create_dir_all(&dir).map_err(because(format_args!(
-        "the data directory {} cannot be created",
-        dir.display()
-    )))?;
+    std::fs::create_dir_all(&dir).map_err(|error| {
+        let dir = dir.display();
+        StartFailure(format!(
+            "the data directory {dir} cannot be created: {error}; needed: a directory that this user may write. \
+             To mend it: sudo install -d -o \"$(id -un)\" {dir}, or choose another with --data"
+        ))
+    })?;
     std::fs::canonicalize(&dir).map_err(because(dir.display()))
 }
 
@@ -695,6 +721,10 @@ fn announce(
     let durability = match plan.settings.durability {
         Durability::Fsync => "fsync",
         Durability::Write => "write",
+    };
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
     };
     let line = format!(
         "ready {host}:{} shards={} node.ids={} data={} durability={durability}",

@@ -6,21 +6,25 @@
 //!
 //! Not done: transactions (InitProducerId hands out no transactional producer yet).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use crate::log::append_rules::{self, AppendRefusal, LogSettings};
 use crate::log::partition::Refusal;
 use crate::log::producers::ProducerRefusal;
 use crate::wire::error_code::ErrorCode;
+use crate::wire::kstr::KStr;
 use crate::wire::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    TopicProduceData,
 };
 use crate::wire::record::builder::recode;
 use crate::wire::record::check::RecordsRefusalKind;
 use crate::wire::record::check::{self, BatchFault, CheckedBatch, RecordRules, RecordsRefusal};
 use crate::wire::record::compression::CompressionFault;
 use crate::wire::record::{Allowance, BATCH_HEADER_BYTES, BatchHeader, Codec};
-use crate::words::{Now, Offset, PartitionIndex, TimestampMs};
+use crate::words::{Now, Offset, PartitionIndex, TimestampMs, TopicId};
 
 /// First version that may carry zstd (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
@@ -363,6 +367,27 @@ pub fn refuse_request(request: &ProduceRequest) -> Option<Refused> {
         ));
     }
     (!acks_are_valid(request.acks)).then(|| Refused::plain(ErrorCode::INVALID_REQUIRED_ACKS))
+}
+/// A topic that is named twice is one topic: its partitions together, in the place of the first.
+pub fn each_topic_once(
+    topics: smallvec::SmallVec<[TopicProduceData; 1]>,
+) -> smallvec::SmallVec<[TopicProduceData; 1]> {
+    if topics.len() < 2 {
+        return topics;
+    }
+    let mut kept: smallvec::SmallVec<[TopicProduceData; 1]> = smallvec::SmallVec::new();
+    let mut places: BTreeMap<(KStr, TopicId), usize> = BTreeMap::new();
+    for topic in topics {
+        let who = (topic.name.clone(), topic.topic_id);
+        match places.get(&who).and_then(|at| kept.get_mut(*at)) {
+            Some(earlier) => earlier.partition_data.extend(topic.partition_data),
+            None => {
+                places.insert(who, kept.len());
+                kept.push(topic);
+            }
+        }
+    }
+    kept
 }
 
 /// A partition named twice in one topic is written once, with what came last (semantics 64).

@@ -102,9 +102,10 @@ impl Shard {
     pub(super) fn list_offsets(
         &mut self,
         origin: Origin,
-        body: ListOffsetsRequest,
+        mut body: ListOffsetsRequest,
         effects: &mut Effects<Message>,
     ) {
+        body.topics = k02_list_offsets::each_topic_once(body.topics);
         let answers = body
             .topics
             .iter()

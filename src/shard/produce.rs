@@ -119,7 +119,7 @@ impl Shard {
             before: self.lines.len_of(origin.connection),
         };
         let refuse_all = k00_produce::refuse_request(&request);
-        for topic in request.topic_data {
+        for topic in k00_produce::each_topic_once(request.topic_data) {
             if topic.partition_data.is_empty() {
                 continue;
             }
@@ -213,6 +213,9 @@ impl Shard {
         owed: &mut Owed,
     ) -> Result<Slot, Refused> {
         match owner(&self.image, self.node, topic, partition) {
+            Ownership::Mine { topic, .. } if topic.is_internal() => {
+                Err(Refused::plain(ErrorCode::INVALID_TOPIC_EXCEPTION))
+            }
             Ownership::Mine { topic, .. } => {
                 let id = crate::words::TopicPartition {
                     topic: topic.id,
