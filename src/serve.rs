@@ -189,18 +189,8 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     .map_err(|error| StartFailure(error.to_string()))?;
 
     let image = control.cell.load();
-    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
-    let salt = u32::from_be_bytes([a, b, c, d]);
-    let now = TimestampMs(jiff::Timestamp::now().as_millisecond());
-    let recovered = recover(
-        &disk,
-        &data_dir,
-        &image,
-        &settings,
-        salt,
-        now,
-        RECOVERY_THREADS,
-    )?;
+    let start = StartFacts::now();
+    let recovered = recover(&disk, &data_dir, &image, &settings, start)?;
     let offload = Offload::start(OFFLOAD_THREADS).map_err(because("offload threads"))?;
     let stop = Arc::new(AtomicBool::new(false));
 
@@ -418,17 +408,38 @@ pub struct Ground {
     pub summary: recovery::Summary,
 }
 
-/// Brings the data directory into order before any shard starts. `salt` tells this start's
-/// journals from all others; `now` is when recovered segments count as made.
+/// What one start brings to recovery.
+#[derive(Clone, Copy, Debug)]
+pub struct StartFacts {
+    /// Tells this start's journals from all others.
+    pub salt: u32,
+    /// When recovered segments count as made.
+    pub now: TimestampMs,
+    /// Partitions that are recovered at a time.
+    pub threads: usize,
+}
+
+impl StartFacts {
+    /// Of a start that happens now.
+    fn now() -> StartFacts {
+        let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+        StartFacts {
+            salt: u32::from_be_bytes([a, b, c, d]),
+            now: TimestampMs(jiff::Timestamp::now().as_millisecond()),
+            threads: RECOVERY_THREADS,
+        }
+    }
+}
+
+/// Brings the data directory into order before any shard starts.
 pub fn recover(
     disk: &Arc<dyn Disk>,
     data_dir: &Path,
     image: &MetadataImage,
     settings: &BrokerSettings,
-    salt: u32,
-    now: TimestampMs,
-    threads: usize,
+    start: StartFacts,
 ) -> Result<Ground, StartFailure> {
+    let StartFacts { salt, now, threads } = start;
     let started = Instant::now();
     let topics = live_topics(image, settings);
     let input = RecoveryInput {

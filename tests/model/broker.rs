@@ -13,7 +13,7 @@ use ottla::devices::world::dice::Dice;
 use ottla::devices::world::{ClientEnd, World, WorldSettings};
 use ottla::devices::{BufferPool, Disk, PeerId};
 use ottla::metadata::{ImageCell, MetadataImage};
-use ottla::serve;
+use ottla::serve::{self, StartFacts};
 use ottla::settings::{BrokerSettings, load};
 use ottla::shard::recovery::Summary;
 use ottla::shard::{Shard, ShardStart, control_peer};
@@ -83,7 +83,12 @@ impl Broker {
         let data_dir = PathBuf::from(DATA_DIR);
         let salt = u32::try_from(self.dice.roll(1 << 32)).unwrap_or(0);
         let now = self.world.now().wall;
-        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, salt, now, 1)
+        let start = StartFacts {
+            salt,
+            now,
+            threads: 1,
+        };
+        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, start)
             .map_err(|failure| failure.to_string())?;
         self.stop = Arc::default();
         self.shards = shards;
