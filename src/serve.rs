@@ -209,13 +209,7 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     .map_err(|error| StartFailure(error.to_string()))?;
 
     let image = control.cell.load();
-    let recovered = recover(
-        &disk,
-        &data_dir,
-        &image,
-        &settings,
-        &ThisStart::here_and_now(),
-    )?;
+    let recovered = recover(&disk, &data_dir, &image, &settings, StartFacts::now())?;
     let computing = usize::from(shards).clamp(LOOK_THREADS_MIN, LOOK_THREADS_MAX);
     let offload = Offload::start(OFFLOAD_THREADS, computing).map_err(because("offload threads"))?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -239,8 +233,7 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
         .zip(endpoints)
         .zip(cores.iter().zip(&node_ids))
     {
-        let thread = plan.start_shard(ShardId(shard), *node, *core, listener, endpoint)?;
-        threads.push(thread);
+        threads.push(plan.start_shard(ShardId(shard), *node, *core, listener, endpoint)?);
     }
     announce(&plan, &host, &bound, &node_ids, started)?;
     directory::remove_deleted(&disk, &plan.data_dir)?;
@@ -442,20 +435,22 @@ pub struct Ground {
     pub summary: recovery::Summary,
 }
 
-/// What recovery has to know of the start that it belongs to.
-pub struct ThisStart {
+/// What one start brings to recovery.
+#[derive(Clone, Copy, Debug)]
+pub struct StartFacts {
     /// Tells this start's journals from all others.
     pub salt: u32,
     /// When recovered segments count as made.
     pub now: TimestampMs,
-    /// Partitions recovered at a time.
+    /// Partitions that are recovered at a time.
     pub threads: usize,
 }
 
-impl ThisStart {
-    fn here_and_now() -> ThisStart {
+impl StartFacts {
+    /// Of a start that happens now.
+    fn now() -> StartFacts {
         let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
-        ThisStart {
+        StartFacts {
             salt: u32::from_be_bytes([a, b, c, d]),
             now: TimestampMs(jiff::Timestamp::now().as_millisecond()),
             threads: RECOVERY_THREADS,
@@ -469,16 +464,17 @@ pub fn recover(
     data_dir: &Path,
     image: &MetadataImage,
     settings: &BrokerSettings,
-    this: &ThisStart,
+    start: StartFacts,
 ) -> Result<Ground, StartFailure> {
+    let StartFacts { salt, now, threads } = start;
     let started = Instant::now();
     let topics = live_topics(image, settings);
     let input = RecoveryInput {
         data_dir,
         topics: &topics,
-        salt: this.salt,
+        salt,
         producers_max: PRODUCERS_PER_PARTITION_MAX,
-        threads: this.threads,
+        threads,
     };
     let mut told = Instant::now();
     let found = recovery::recover(&**disk, &input, &mut |progress| {
@@ -509,7 +505,7 @@ pub fn recover(
     let mut logs: HashMap<TopicPartition, LogStart> = found
         .partitions
         .into_iter()
-        .map(|(id, partition)| (id, log_start(partition, this.now)))
+        .map(|(id, partition)| (id, log_start(partition, now)))
         .collect();
     for offline in &found.offline {
         logs.insert(

@@ -434,6 +434,13 @@ impl Shard {
         let Some(segment) = partition.log.first_unfilled_segment() else {
             return;
         };
+        if partition.file_of(segment).is_some() {
+            // It is: what is durable has to go there before anything can follow.
+            if !self.fills.now.contains(&slot) {
+                self.fills.now.push_back(slot);
+            }
+            return;
+        }
         let length = partition
             .log
             .segment(segment)

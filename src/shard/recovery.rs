@@ -276,11 +276,17 @@ impl Ground {
             ground.log_starts = offsets(disk, &data.join(LOG_START_CHECKPOINT))?;
         }
         ground.take_marks(own.as_ref());
+        let mut directories = Vec::new();
         for entry in &listed {
             let number = journals::journal_directory_number(&entry.name);
             if entry.is_dir && number.is_some() {
-                ground.journal(disk, &data.join(&entry.name), incarnation)?;
+                directories.push(ground.journal(disk, &data.join(&entry.name), incarnation)?);
             }
+        }
+        ground.journal_directories = directories.len();
+        let read = |directory: &JournalDirectory| Journals::read(disk, directory);
+        for journals in crew::in_parallel(input.threads, &directories, read, |_| {})? {
+            ground.journals.join(journals);
         }
         if ground.kafka_stopped_cleanly {
             ground.marks.clear();
@@ -348,19 +354,20 @@ impl Ground {
         }
     }
 
+    /// What is known of a journal before it is read.
     fn journal(
         &mut self,
         disk: &dyn Disk,
         path: &Path,
         incarnation: Option<u64>,
-    ) -> Result<(), RecoveryError> {
+    ) -> Result<JournalDirectory, RecoveryError> {
         let checkpoint = self.checkpoint(disk, &path.join(CHECKPOINT))?;
         let checkpoint = checkpoint.filter(|checkpoint| {
             incarnation.is_none_or(|wanted| checkpoint.through.incarnation == wanted)
         });
         self.take_marks(checkpoint.as_ref());
         let through = checkpoint.as_ref().map(|checkpoint| checkpoint.through);
-        let directory = JournalDirectory {
+        Ok(JournalDirectory {
             path: path.to_owned(),
             incarnation: incarnation.or(through.map(|through| through.incarnation)),
             checkpointed: through.map_or(0, |through| through.sequence),
@@ -368,9 +375,7 @@ impl Ground {
                 .iter()
                 .flat_map(|checkpoint| checkpoint.partitions.iter().map(|mark| mark.id))
                 .collect(),
-        };
-        self.journal_directories = self.journal_directories.saturating_add(1);
-        self.journals.read(disk, &directory)
+        })
     }
 }
 
@@ -439,10 +444,18 @@ impl<'a> Run<'a> {
         for lost in &ground.journals.lost {
             self.lost_entry(lost);
         }
-        let wanted: Vec<TopicPartition> = wanted
-            .into_iter()
-            .filter(|id| !self.is_offline(*id))
-            .collect();
+        wanted.retain(|id| !self.is_offline(*id));
+        let wanted: Vec<TopicPartition> = wanted.into_iter().collect();
+        self.recover_all(ground, &wanted, progress)
+    }
+
+    /// Recovers partitions, several at a time.
+    fn recover_all(
+        &mut self,
+        ground: &Ground,
+        wanted: &[TopicPartition],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), RecoveryError> {
         let mut done = Progress {
             partitions_done: 0,
             partitions: wanted.len(),
@@ -452,7 +465,7 @@ impl<'a> Run<'a> {
         let (disk, input) = (self.disk, self.input);
         let outcomes = crew::in_parallel(
             input.threads,
-            &wanted,
+            wanted,
             |id| one::recover(disk, input, ground, *id),
             |outcome| {
                 done.partitions_done = done.partitions_done.saturating_add(1);

@@ -13,7 +13,7 @@ use ottla::devices::world::dice::Dice;
 use ottla::devices::world::{ClientEnd, World, WorldSettings};
 use ottla::devices::{BufferPool, Disk, PeerId};
 use ottla::metadata::{ImageCell, MetadataImage};
-use ottla::serve;
+use ottla::serve::{self, StartFacts};
 use ottla::settings::{BrokerSettings, load};
 use ottla::shard::recovery::Summary;
 use ottla::shard::{Shard, ShardStart, control_peer};
@@ -81,12 +81,14 @@ impl Broker {
             .map_err(|error| error.to_string())?;
         let image = started.cell.load();
         let data_dir = PathBuf::from(DATA_DIR);
-        let this = serve::ThisStart {
-            salt: u32::try_from(self.dice.roll(1 << 32)).unwrap_or(0),
-            now: self.world.now().wall,
+        let salt = u32::try_from(self.dice.roll(1 << 32)).unwrap_or(0);
+        let now = self.world.now().wall;
+        let start = StartFacts {
+            salt,
+            now,
             threads: 1,
         };
-        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, &this)
+        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, start)
             .map_err(|failure| failure.to_string())?;
         self.stop = Arc::default();
         self.shards = shards;
