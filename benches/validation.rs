@@ -160,7 +160,7 @@ fn spending(c: &mut Criterion) {
                 &LogSettings::default(),
             );
         }
-        let (bytes, _) = batch(codec, 100, 10);
+        let (bytes, _) = batch(codec, 128, 10);
         spend(
             &mut group,
             &format!("{codec_name}, one record"),
