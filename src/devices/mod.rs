@@ -63,7 +63,6 @@ pub enum Effect<M> {
         connection: ConnectionId,
         parts: Vec<Bytes>,
     },
-    /// Close once everything queued has been sent.
     /// Close once everything queued has been sent and the peer has hung up, or was given a
     /// moment to; what it still says is thrown away.
     CloseAfterSend {

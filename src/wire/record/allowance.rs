@@ -2,8 +2,8 @@
 //!
 //! Whoever must not be held up makes a small one for each of its turns; whoever may work for long
 //! makes a [`Allowance::whole`] one. A look that does not fit is [`CompressionFault::TooLarge`]
-//! before it has cost more than what was left. Never reads a clock: prices are measured ones
-//! (`benches/validation.rs`), rounded up.
+//! before it has cost more than what was left. Never reads a clock: prices are estimates
+//! on the safe side; `benches/validation.rs` says what a whole allowance costs.
 
 use std::borrow::Cow;
 
