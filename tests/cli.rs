@@ -66,6 +66,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "produce",
         "consume",
         "cluster",
+        "inspect",
         "completions",
         "Exit codes",
     ] {
@@ -102,6 +103,7 @@ fn what_is_not_understood_exits_2_and_says_so_on_standard_error() {
         &["consume", "t", "--json", "--format", "raw"],
         &["produce", "t", "--idempotent", "--acks", "0"],
         &["cluster", "--bootstrap", "nowhere"],
+        &["inspect", "verify"],
     ] {
         let output = run(args);
         assert_eq!(code(&output), Some(2), "{args:?}");

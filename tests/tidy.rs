@@ -53,7 +53,7 @@ enum Where {
 }
 
 /// Modules that read the bytes of peers or of disks.
-const HOSTILE: &[&str] = &["wire", "log", "api"];
+const HOSTILE: &[&str] = &["wire", "log", "api", "inspect"];
 /// Modules that talk to a person.
 const DOORS: &[&str] = &["main.rs", "cli", "bench", "client", "inspect", "serve"];
 /// Programs that own their thread, which may wait.

@@ -13,7 +13,7 @@ pub const WINDOW_BYTES: usize = 256 * 1024;
 /// Bytes read at once where most is passed over.
 pub const GLANCE_BYTES: usize = 4096;
 /// Bytes of a small file that are read whole, at most.
-pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const SMALL_FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Something with a length that can be read at any place.
 pub trait Source {

@@ -210,4 +210,35 @@ mod tests {
         };
         assert_eq!(walk(&bytes).1.why, short);
     }
+
+    /// A drive that gives an error for everything from a byte on.
+    struct Failing(Vec<u8>, u64);
+
+    impl Source for Failing {
+        fn size(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn read_at(&self, at: u64, out: &mut [u8]) -> io::Result<usize> {
+            let end = at.saturating_add(out.len() as u64);
+            match end.min(self.size()) > self.1 {
+                true => Err(io::Error::from_raw_os_error(5)),
+                false => self.0.as_slice().read_at(at, out),
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_and_never_a_batch() {
+        let all = [sound(0), vec![0; 300_000]].concat();
+        let readable = all.len() as u64 - 1;
+        let failing = Failing(all, readable);
+        let mut walk = Walk::new(&failing, true);
+        assert!(matches!(walk.step(), Ok(Step::Batch(found)) if found.intact));
+        let error = walk.step().unwrap_err();
+        assert_eq!((walk.position(), error.raw_os_error()), (69, Some(5)));
+        let mut walk = Walk::new(&failing, false);
+        assert!(matches!(walk.step(), Ok(Step::Batch(_))));
+        assert!(walk.step().is_err());
+    }
 }
