@@ -118,7 +118,7 @@ impl Batch {
     /// Sequence of the last record; sequences wrap from `i32::MAX` to 0.
     pub fn last_sequence(&self) -> i32 {
         let sum = i64::from(self.base_sequence).saturating_add(i64::from(self.last_offset_delta));
-        let wrapped = sum.rem_euclid(i64::from(i32::MAX) + 1);
+        let wrapped = sum.rem_euclid(1 << 31);
         i32::try_from(wrapped).unwrap_or(0)
     }
 
