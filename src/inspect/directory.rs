@@ -131,8 +131,12 @@ impl Directory {
                 directory.journals.push(journal);
             } else if names::is_set_aside(name) || name.starts_with("journal.") {
                 directory.aside.push(here);
-            } else if let Some((topic, number)) = names::partition_dir(name) {
-                let (topic, here) = (topic.to_owned(), here.clone());
+            }
+        }
+        let dirs = entries.iter().filter(|(_, is_dir)| *is_dir);
+        for (name, _) in dirs.filter(|(name, _)| !names::is_set_aside(name)) {
+            if let Some((topic, number)) = names::partition_dir(name) {
+                let (here, topic) = (path.join(name), topic.to_owned());
                 let partition = directory.read_partition(here, topic, number);
                 directory.partitions.extend(partition);
             }

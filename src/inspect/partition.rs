@@ -4,6 +4,7 @@
 //! Reads each segment once, in order; memory is bounded by the index files and by what the
 //! journals hold of the partition.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::batch::Batch;
@@ -12,12 +13,15 @@ use super::chain::{Holdings, Kept};
 use super::directory::{Directory, Partition, small};
 use super::index::{Exact, OFFSET_ENTRY_BYTES, OffsetIndex, TIME_ENTRY_BYTES, TimeIndex};
 use super::names::{self, Kind};
-use super::papers::{self, Mark};
+use super::papers::{self, Mark, Producer};
 use super::segment::{End, Found, Step, Walk, Why};
 use super::{Finding, Findings};
 
 /// Blocks to which an active segment's file is padded.
 const BLOCK: u64 = super::journal::BLOCK;
+
+/// Producers that are remembered; batches of more are not held against snapshots.
+const PRODUCERS_MAX: usize = 100_000;
 
 /// Figures of a verified partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -54,10 +58,21 @@ struct State<'a> {
     kept: &'a [Kept],
     /// Damage in the last segment that nothing proves to be rot: whole batches behind it would.
     doubts: Vec<(u64, String)>,
+    /// Snapshots that are still ahead, the nearest last.
+    snapshots: Vec<Snapshot>,
+    /// Epoch, last sequence and last offset of each producer so far.
+    producers: BTreeMap<i64, (i16, i32, i64)>,
     /// Something in this segment is named already.
     damaged: bool,
     /// Something in any segment so far.
     harmed: bool,
+}
+
+/// Producers of a partition as of an offset.
+struct Snapshot {
+    at: i64,
+    path: PathBuf,
+    producers: Vec<Producer>,
 }
 
 /// One segment of it.
@@ -91,6 +106,8 @@ impl Check<'_> {
             epochs: self.epochs(),
             kept: kept.map_or(&[], Vec::as_slice),
             doubts: Vec::new(),
+            snapshots: self.snapshots(),
+            producers: BTreeMap::new(),
             damaged: false,
             harmed: false,
         };
@@ -112,7 +129,10 @@ impl Check<'_> {
             end_path = path;
         }
         self.end(&state, &end_path, end_at, !segments.is_empty());
-        self.snapshots(&state);
+        // One from behind the end tells of records that are gone, which is said elsewhere.
+        let end = state.end;
+        self.compare_snapshots(&mut state, end);
+        self.wanted_snapshot(&state);
         self.orphans(&segments);
     }
 
@@ -234,6 +254,11 @@ impl Check<'_> {
         }
         if let Some((_, index)) = &mut segment.times {
             index.see(batch);
+        }
+        self.compare_snapshots(state, batch.base_offset);
+        if batch.producer_id >= 0 && !batch.is_control() && state.producers.len() < PRODUCERS_MAX {
+            let told = (batch.producer_epoch, batch.last_sequence(), last);
+            state.producers.insert(batch.producer_id, told);
         }
         self.epoch(segment, position, batch, state);
         self.against_journal(segment, position, batch, state);
@@ -469,25 +494,56 @@ impl Check<'_> {
         }
     }
 
-    fn snapshots(&mut self, state: &State<'_>) {
+    /// Those that read, the first last.
+    fn snapshots(&mut self) -> Vec<Snapshot> {
+        let mut snapshots = Vec::new();
         let all = (Kind::Snapshot, i64::MIN)..=(Kind::Snapshot, i64::MAX);
-        for ((_, at), _) in self.partition.files.range(all) {
+        for ((_, at), _) in self.partition.files.range(all).rev() {
             let path = self.partition.path_of(Kind::Snapshot, *at);
             let Some(bytes) = small(&path, self.findings) else {
                 continue;
             };
             match papers::snapshot(&bytes) {
                 Err(fault) => self.findings.rotten(&path, fault.at, fault.what),
-                Ok(producers) => {
-                    let late = producers.iter().position(|p| p.last_offset >= *at);
-                    if let Some(place) = late {
-                        let position = (place as u64).saturating_mul(46).saturating_add(10);
-                        let what = "a producer's last offset is not below the snapshot's";
-                        self.findings.rotten(&path, position, what);
-                    }
-                }
+                Ok(producers) => snapshots.push(Snapshot {
+                    at: *at,
+                    path,
+                    producers,
+                }),
             }
         }
+        snapshots
+    }
+
+    /// Holds the snapshots up to `until` against the batches that went by.
+    fn compare_snapshots(&mut self, state: &mut State<'_>, until: i64) {
+        while let Some(snapshot) = state.snapshots.pop_if(|next| next.at <= until) {
+            for (place, producer) in snapshot.producers.iter().enumerate() {
+                let seen = state.producers.get(&producer.id);
+                let told = (producer.epoch, producer.last_sequence, producer.last_offset);
+                // Kafka's transaction markers change what it tells.
+                let exact = self.directory.is_ottla && !(state.harmed || state.damaged);
+                let what = match seen {
+                    _ if producer.last_offset >= snapshot.at => {
+                        "its last offset is not below the snapshot's".to_owned()
+                    }
+                    Some(seen) if exact && *seen != told => {
+                        let (epoch, sequence, offset) = seen;
+                        format!(
+                            "its last batch has epoch {epoch}, sequence {sequence}, offset {offset}"
+                        )
+                    }
+                    _ => continue,
+                };
+                let position = (place as u64).saturating_mul(46).saturating_add(10);
+                let what = format!("producer {}: {what}", producer.id);
+                self.findings.rotten(&snapshot.path, position, what);
+            }
+        }
+    }
+
+    /// The one that the checkpoint's line goes with.
+    fn wanted_snapshot(&mut self, state: &State<'_>) {
         let wanted = self
             .mark
             .filter(|mark| mark.active_bytes > 0 && !state.harmed);

@@ -346,6 +346,15 @@ fn damage_to_indexes_and_small_files_is_named_with_file_place_and_verdict() {
         flip(&path, 20);
         rotten(&path, 2)
     });
+    case(dir.path(), "a producer's sequence in a snapshot", |dir| {
+        let path = files(&partition(dir), ".snapshot").pop().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[23] ^= 1;
+        let sum = ottla::wire::record::crc::crc32c(&bytes[6..]);
+        bytes[2..6].copy_from_slice(&sum.to_be_bytes());
+        fs::write(&path, bytes).unwrap();
+        rotten(&path, 10)
+    });
     case(dir.path(), "the epochs", |dir| {
         let path = partition(dir).join("leader-epoch-checkpoint");
         fs::write(&path, "0\n2\n0 0\n").unwrap();
