@@ -11,6 +11,8 @@ import sys
 import time
 import zlib
 
+import brokers
+
 PARTITIONS = 6
 TOPICS = {"kill-idempotent": "idempotent", "kill-plain": "plain"}
 SHOWN = 8
@@ -79,8 +81,8 @@ class Load:
 class Reader:
     """What lies in one topic, read once and remembered: numbers by partition and offset."""
 
-    def __init__(self, topic):
-        self.topic, self.seen = topic, {p: [] for p in range(PARTITIONS)}
+    def __init__(self, topic, crcs=True):
+        self.topic, self.crcs, self.seen = topic, crcs, {p: [] for p in range(PARTITIONS)}
         self.latest_timestamp_ms = 0
         self.damaged = 0
 
@@ -93,7 +95,7 @@ class Reader:
             self.seen = {p: [] for p in range(PARTITIONS)}
         parts = [TopicPartition(self.topic, p) for p in range(PARTITIONS)]
         consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None, auto_offset_reset="none", fetch_max_wait_ms=100,
-                                 max_partition_fetch_bytes=8 << 20, max_poll_records=5000)
+                                 max_partition_fetch_bytes=8 << 20, max_poll_records=5000, check_crcs=self.crcs)
         try:
             consumer.assign(parts)
             begins, ends = consumer.beginning_offsets(parts), consumer.end_offsets(parts)
@@ -150,14 +152,18 @@ class Reader:
 
 
 class Watch:
-    """The loads over one broker, what was read back, and the sum of it."""
+    """The loads over one broker, what was read back, and the sum of it. `crcs`: whether kafka-python checks
+    the batches too, which is slow; every value has a sum of its own."""
 
-    def __init__(self, broker, seed, scratch, scale=1, pause=2):
+    def __init__(self, broker, seed, scratch, scale=1, pause=2, crcs=True):
         self.broker = broker
         create_topics(broker.bootstrap)
-        self.loads = [Load(broker, topic, mode, seed, scratch, scale, pause) for topic, mode in TOPICS.items()]
-        self.readers = {topic: Reader(topic) for topic in TOPICS}
+        self.readers = {topic: Reader(topic, crcs) for topic in TOPICS}
         self.lost, self.doubled, self.late = set(), 0, 0
+        self.loads = []
+        brokers.at_end(self.kill)
+        for topic, mode in TOPICS.items():
+            self.loads.append(Load(broker, topic, mode, seed, scratch, scale, pause))
 
     def acknowledged(self):
         return sum(load.read().count for load in self.loads)

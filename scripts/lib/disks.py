@@ -15,7 +15,6 @@ import tools
 from brokers import Failed
 
 LOOP_BYTES = 400 << 20
-FULL_BYTES = 256 << 10
 
 
 def _run(*command):
@@ -44,7 +43,7 @@ class Loop:
 
     def __init__(self, kind, scratch):
         self.place, self.ballast = scratch / kind, scratch / kind / "ballast"
-        self.fillers = []
+        self.fillers, self.made = [], 0
         if os.geteuid() != 0:
             raise Failed("loop mounts need root")
         if not shutil.which(f"mkfs.{kind}"):
@@ -61,7 +60,7 @@ class Loop:
         about = os.statvfs(self.place)
         return about.f_bavail * about.f_frsize
 
-    def fill(self, leave=2 << 20):
+    def fill(self, leave=256 << 10):
         """All but a little goes to the ballast; what comes from the broker fills the rest."""
         want = self.free_bytes() - leave
         if want < 4 << 20:
@@ -73,11 +72,12 @@ class Loop:
     def empty(self):
         self.ballast.unlink(missing_ok=True)
 
-    def make_topic(self, bootstrap, count=24):
+    def make_topic(self, bootstrap, count=16):
         """A topic of some MiB that nobody needs."""
         from kafka import KafkaAdminClient, KafkaProducer
         from kafka.admin import NewTopic
-        name = f"filler-{len(self.fillers)}"
+        self.made += 1
+        name = f"filler-{self.made}"
         admin = KafkaAdminClient(bootstrap_servers=bootstrap)
         admin.create_topics([NewTopic(name, 1, 1)])
         admin.close()
@@ -92,7 +92,7 @@ class Loop:
         """Deletes the last of them on the full disk; says what went wrong."""
         from kafka import KafkaAdminClient
         from kafka.errors import KafkaError
-        before, name = self.free_bytes(), self.fillers[-1]
+        before, name = self.free_bytes(), self.fillers.pop()
         try:
             admin = KafkaAdminClient(bootstrap_servers=bootstrap)
             admin.delete_topics([name], timeout_ms=20_000)

@@ -150,20 +150,22 @@ def full(watch, dice, faults, score, disk, deletes, kills):
     if not retriable:
         wrong.append(f"an append on the full disk was answered with {answer}")
     wrong += [f"while full: {w}" for w in watch.check()]
+    free = disk.free_bytes()
+    what = "there was room"
     if kills:
         broker.kill()
         faults["kill -9 while full"] += 1
-        if _restart(broker, score, "starts on a full disk") is None:
+        what = _start_full(broker, faults, disk)
+        if what is None:
+            score.add("starts after kill -9 on a full disk", [broker.tail()])
             return False
         wrong += [f"after kill -9 while full: {w}" for w in watch.check()]
-    free = disk.free_bytes()
-    if deletes:
+    elif deletes:
         faults["topics deleted while full"] += 1
         wrong += disk.delete_topic(broker.bootstrap)
         what = "a topic was deleted"
-    else:
+    if not deletes:
         disk.empty()
-        what = "there was room"
     took = watch.goes_on(BACK_TIMEOUT_S)
     if took is None:
         wrong.append(f"no acknowledgements within {BACK_TIMEOUT_S} s after {what} ({disk.free_bytes()} bytes free)")
@@ -172,6 +174,24 @@ def full(watch, dice, faults, score, disk, deletes, kills):
     score.add(f"full ({free} bytes free, {answer}{', kill -9' if kills else ''}), then {what}: {watch.acknowledged()} acknowledged, "
               f"going on after {took or BACK_TIMEOUT_S:.2f} s", wrong)
     return not wrong
+
+
+def _start_full(broker, faults, disk):
+    """A start writes what the journals hold into the segments. Without room for that it may refuse, and must
+    say so; with room it must start. Says what came about, None when it did neither."""
+    try:
+        broker.start()
+        return "it started on the full disk, and there was room"
+    except Failed as error:
+        if "No space left" not in str(error):
+            return None
+    faults["starts refused for want of room"] = faults.get("starts refused for want of room", 0) + 1
+    disk.empty()
+    try:
+        broker.start()
+        return "it refused to start until there was room"
+    except Failed:
+        return None
 
 
 STALL_TIMEOUT_S = 90

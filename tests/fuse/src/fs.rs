@@ -353,7 +353,9 @@ impl Filesystem for Mounted {
             return reply.error(Errno::ENOTDIR);
         };
         let own = [(0, ino.0, OsStr::new(".")), (1, ino.0, OsStr::new(".."))];
-        let all = names.iter().map(|(name, ino)| (ino + 1, *ino, name.as_os_str()));
+        let all = names
+            .iter()
+            .map(|(name, ino)| (ino + 1, *ino, name.as_os_str()));
         // A place in the list is an inode's number: removals in between move nothing.
         let mut all: Vec<(u64, u64, &OsStr)> = own.into_iter().chain(all).collect();
         all.sort_unstable();

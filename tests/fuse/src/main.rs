@@ -52,7 +52,11 @@ fn main() -> Result<(), Failed> {
             "arm" => {
                 let (count, of) = rest.split_once(' ').ok_or("arm N OF")?;
                 let of = Of::parse(of).ok_or("any, names, writes or flushes")?;
-                layer.power.lock().expect("no panic").arm(count.parse()?, of);
+                layer
+                    .power
+                    .lock()
+                    .expect("no panic")
+                    .arm(count.parse()?, of);
             }
             "cut" => say(&told(&layer.cut()?)),
             "save" => {
