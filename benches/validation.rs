@@ -10,9 +10,9 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use ottla::api::k00_produce::admit;
+use ottla::api::k00_produce::{Admitted, NotAdmitted, admit, arrive};
 use ottla::log::append_rules::LogSettings;
-use ottla::wire::record::{BatchBuilder, Codec, NewRecord};
+use ottla::wire::record::{Allowance, BatchBuilder, Codec, NewRecord};
 use ottla::words::limits::DECOMPRESSED_BYTES_MAX;
 use ottla::words::{Now, TimestampMs};
 
@@ -22,6 +22,20 @@ const CODECS: [(&str, Codec); 3] = [
     ("none", Codec::NONE),
     ("lz4", Codec::LZ4),
     ("zstd", Codec::ZSTD),
+];
+
+const ALL_CODECS: [(&str, Codec); 4] = [
+    ("gzip", Codec::GZIP),
+    ("snappy", Codec::SNAPPY),
+    ("lz4", Codec::LZ4),
+    ("zstd", Codec::ZSTD),
+];
+
+/// As [`SHAPES`].
+const TURN_SHAPES: [(&str, usize, usize); 3] = [
+    ("1 MiB of 100 byte records", 1024 * 1024, 100),
+    ("16 KiB of 1 KiB records", 16 * 1024 + 512, 1024),
+    ("1 KiB of 1 byte records", 1024, 1),
 ];
 
 /// Name, bytes of the batch before compression, bytes of a value.
@@ -60,12 +74,22 @@ fn batch(codec: Codec, size_bytes: usize, value_bytes: usize) -> (Bytes, i32) {
     (builder.build().expect("the batch has records"), records)
 }
 
-fn admitting(c: &mut Criterion) {
-    let settings = LogSettings::default();
+fn look(
+    bytes: &Bytes,
+    settings: &LogSettings,
+    strict: bool,
+    purse: &mut Allowance,
+) -> Result<Admitted, NotAdmitted> {
     let now = Now {
         mono_ns: 0,
         wall: TIME,
     };
+    let batch = arrive(Some(bytes), VERSION, settings).map_err(NotAdmitted::Refused)?;
+    admit(&batch, settings, now, strict, purse)
+}
+
+fn admitting(c: &mut Criterion) {
+    let settings = LogSettings::default();
     for (shape, size_bytes, value_bytes) in SHAPES {
         let mut group = c.benchmark_group(format!("admit {shape}"));
         for (codec_name, codec) in CODECS {
@@ -77,17 +101,11 @@ fn admitting(c: &mut Criterion) {
             group.throughput(Throughput::Bytes(bytes.len() as u64));
             for (mode, strict) in [("relaxed", false), ("strict", true)] {
                 let run = |bytes: &Bytes| {
-                    let admitted = admit(
-                        Some(bytes),
-                        VERSION,
-                        &settings,
-                        now,
-                        strict,
-                        DECOMPRESSED_BYTES_MAX,
-                    );
-                    admitted.map(|admitted| admitted.max_timestamp)
+                    let mut purse = Allowance::whole();
+                    look(bytes, &settings, strict, &mut purse)
+                        .map(|admitted| admitted.max_timestamp)
                 };
-                assert_eq!(run(&bytes), Ok(TIME), "a good batch is admitted");
+                assert_eq!(run(&bytes).ok(), Some(TIME), "a good batch is admitted");
                 group.bench_with_input(BenchmarkId::new(codec_name, mode), &bytes, |b, bytes| {
                     b.iter(|| run(black_box(bytes)));
                 });
@@ -113,24 +131,68 @@ fn expanding(c: &mut Criterion) {
             max_message_bytes: u32::MAX,
             ..LogSettings::default()
         };
-        let now = Now {
-            mono_ns: 0,
-            wall: TIME,
-        };
         group.bench_with_input(
             BenchmarkId::new(codec_name, "strict"),
             &bytes,
             |b, bytes| {
-                b.iter(|| {
-                    let bytes = Some(black_box(bytes));
-                    let limit = DECOMPRESSED_BYTES_MAX;
-                    admit(bytes, VERSION, &settings, now, true, limit).is_ok()
-                });
+                b.iter(|| look(black_box(bytes), &settings, true, &mut Allowance::whole()).is_ok());
             },
         );
     }
     group.finish();
 }
 
-criterion_group!(benches, admitting, expanding);
+/// The most that the looks of one turn cost: batches of one kind until the turn has no more to spend,
+/// the last of which is tried for nothing.
+fn spending(c: &mut Criterion) {
+    let packing = |codec| LogSettings {
+        compression_type: Some(codec),
+        ..LogSettings::default()
+    };
+    let mut group = c.benchmark_group("what a turn spends");
+    for (codec_name, codec) in ALL_CODECS {
+        for (shape, size_bytes, value_bytes) in TURN_SHAPES {
+            let (bytes, _) = batch(codec, size_bytes, value_bytes);
+            spend(
+                &mut group,
+                &format!("{codec_name}, {shape}"),
+                &bytes,
+                &LogSettings::default(),
+            );
+        }
+        let (bytes, _) = batch(codec, 128, 10);
+        spend(
+            &mut group,
+            &format!("{codec_name}, one record"),
+            &bytes,
+            &LogSettings::default(),
+        );
+        let (bytes, _) = batch(Codec::NONE, 4096, 100);
+        spend(
+            &mut group,
+            &format!("none to {codec_name}, 4 KiB"),
+            &bytes,
+            &packing(codec),
+        );
+    }
+    group.finish();
+}
+
+fn spend(
+    group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
+    name: &str,
+    bytes: &Bytes,
+    settings: &LogSettings,
+) {
+    let run = || {
+        let mut turn = Allowance::of_a_turn();
+        (0..10_000)
+            .take_while(|_| look(black_box(bytes), settings, true, &mut turn).is_ok())
+            .count()
+    };
+    println!("{name}: {} batches of {} bytes", run(), bytes.len());
+    group.bench_function(name, |b| b.iter(run));
+}
+
+criterion_group!(benches, admitting, expanding, spending);
 criterion_main!(benches);

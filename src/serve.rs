@@ -33,16 +33,19 @@ use crate::log::journal_ring::{JournalFile, JournalRing, RingLimits};
 use crate::log::names;
 use crate::log::partition::{LogStart, Segment};
 use crate::metadata::{ImageCell, MetadataImage, Resource};
+use crate::settings::listeners::{self, Listener};
 use crate::settings::load::{self, Given, Origin};
 use crate::settings::topic::TopicSettings;
 use crate::settings::{BrokerSettings, Durability, Layers, ProduceValidation};
+use crate::shard::connection_counts::ConnectionCounts;
 use crate::shard::journal::Journal;
 use crate::shard::ownership::{flush_given, log_settings};
 use crate::shard::recovery::{self, LiveTopic, RecoveredPartition, RecoveryInput};
 use crate::shard::{Shard, ShardNumbers, ShardStart, control_peer, jobs};
 use crate::words::limits::{
-    DESCRIPTORS_FOR_CONNECTIONS, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILE_BYTES,
-    JOURNAL_FILES_MIN, OFFLOAD_THREADS, PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX,
+    DESCRIPTORS_ADVISED, DESCRIPTORS_BASE, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILE_BYTES,
+    JOURNAL_FILES_MIN, LOOK_THREADS_MAX, LOOK_THREADS_MIN, OFFLOAD_THREADS,
+    PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX, RECOVERY_THREADS, RESCAN_BYTES_MAX,
     SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
 };
 use crate::words::{NodeId, ShardId, TimestampMs, TopicId, TopicPartition};
@@ -111,7 +114,8 @@ fn settings_of(args: &ServeArgs) -> Result<BrokerSettings, Vec<String>> {
             .map_err(|error| vec![format!("--config {}: {error}", path.display())])?;
         given.extend(load::from_file(&text).map_err(|error| vec![error.to_string()])?);
     }
-    given.extend(flags(args));
+    let flags = flags(args, &given);
+    given.extend(flags);
     given.extend(args.overrides.iter().map(|(key, value)| Given {
         key: key.clone(),
         value: value.clone(),
@@ -125,8 +129,9 @@ fn settings_of(args: &ServeArgs) -> Result<BrokerSettings, Vec<String>> {
     Ok(settings)
 }
 
-/// Flags as the settings they stand for.
-fn flags(args: &ServeArgs) -> Vec<Given> {
+/// Flags as the settings they stand for. `--host` or `--port` alone leaves the other as the file has
+/// it: a port must not open what the file keeps on one address.
+fn flags(args: &ServeArgs, file: &[Given]) -> Vec<Given> {
     let flag = |key: &str, value: String| Given {
         key: key.to_owned(),
         value,
@@ -137,18 +142,33 @@ fn flags(args: &ServeArgs) -> Vec<Given> {
         given.push(flag("log.dirs", data.display().to_string()));
     }
     if args.host.is_some() || args.port.is_some() {
-        let host = args.host.as_deref().unwrap_or_default();
+        let of_file = first_listener(file);
+        let host = args
+            .host
+            .clone()
+            .or(of_file.as_ref().map(|of| of.host.clone()));
+        let host = host.unwrap_or_default();
         let host = match host.contains(':') {
             true => format!("[{host}]"),
-            false => host.to_owned(),
+            false => host,
         };
-        let port = args.port.unwrap_or(DEFAULT_PORT);
+        let port = args
+            .port
+            .or(of_file.map(|of| of.port))
+            .unwrap_or(DEFAULT_PORT);
         given.push(flag("listeners", format!("PLAINTEXT://{host}:{port}")));
     }
     if let Some(shards) = args.shards {
         given.push(flag("ottla.shards", shards.to_string()));
     }
     given
+}
+
+/// The first listener that the file names.
+fn first_listener(file: &[Given]) -> Option<Listener> {
+    let given = file.iter().rfind(|given| given.key == "listeners")?;
+    let first = given.value.split(',').next()?.to_owned();
+    listeners::parse(&[first]).ok()?.pop()
 }
 
 /// Serves until a signal ends it.
@@ -189,11 +209,9 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     .map_err(|error| StartFailure(error.to_string()))?;
 
     let image = control.cell.load();
-    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
-    let salt = u32::from_be_bytes([a, b, c, d]);
-    let now = TimestampMs(jiff::Timestamp::now().as_millisecond());
-    let recovered = recover(&disk, &data_dir, &image, &settings, salt, now)?;
-    let offload = Offload::start(OFFLOAD_THREADS).map_err(because("offload threads"))?;
+    let recovered = recover(&disk, &data_dir, &image, &settings, StartFacts::now())?;
+    let computing = usize::from(shards).clamp(LOOK_THREADS_MIN, LOOK_THREADS_MAX);
+    let offload = Offload::start(OFFLOAD_THREADS, computing).map_err(because("offload threads"))?;
     let stop = Arc::new(AtomicBool::new(false));
 
     start_control(control.control, endpoints.pop(), &disk, &offload)?;
@@ -204,6 +222,7 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
         cell: control.cell,
         incarnation: recovered.incarnation,
         logs: recovered.logs,
+        connection_counts: Arc::default(),
         data_dir,
         offload,
         stop: Arc::clone(&stop),
@@ -214,8 +233,7 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
         .zip(endpoints)
         .zip(cores.iter().zip(&node_ids))
     {
-        let thread = plan.start_shard(ShardId(shard), *node, *core, listener, endpoint)?;
-        threads.push(thread);
+        threads.push(plan.start_shard(ShardId(shard), *node, *core, listener, endpoint)?);
     }
     announce(&plan, &host, &bound, &node_ids, started)?;
     directory::remove_deleted(&disk, &plan.data_dir)?;
@@ -247,14 +265,22 @@ fn start_control(
 
 /// The first data directory, created if it is not there.
 fn data_dir(settings: &BrokerSettings) -> Result<PathBuf, StartFailure> {
+    if let [first, others @ ..] = settings.data_dirs.as_slice()
+        && !others.is_empty()
+    {
+        tracing::warn!("log.dirs names several directories: only {first} is used, not {others:?}");
+    }
     let dir = settings
         .data_dirs
         .first()
         .map_or_else(|| PathBuf::from("ottla-data"), PathBuf::from);
-    std::fs::create_dir_all(&dir).map_err(because(format_args!(
-        "the data directory {} cannot be created",
-        dir.display()
-    )))?;
+    std::fs::create_dir_all(&dir).map_err(|error| {
+        let dir = dir.display();
+        StartFailure(format!(
+            "the data directory {dir} cannot be created: {error}; needed: a directory that this user may write. \
+             To mend it: sudo install -d -o \"$(id -un)\" {dir}, or choose another with --data"
+        ))
+    })?;
     std::fs::canonicalize(&dir).map_err(because(dir.display()))
 }
 
@@ -278,13 +304,11 @@ fn shard_cores(settings: &BrokerSettings) -> Vec<Option<usize>> {
 
 /// Everything that must be true of the machine; warnings are logged, the rest ends the start.
 fn preflight(settings: &BrokerSettings, data_dir: &Path, shards: u16) -> Result<(), StartFailure> {
-    let descriptors = settings
-        .connections_max
-        .min(DESCRIPTORS_FOR_CONNECTIONS)
-        .saturating_add(READ_FILES_MAX.saturating_mul(usize::from(shards)));
+    let (descriptors, descriptors_by) = descriptors(settings, shards);
     let findings = preflight::check(&Needs {
         shards: usize::from(shards),
         descriptors: descriptors as u64,
+        descriptors_by,
         data_directories: vec![data_dir.to_path_buf()],
         // Binding tells more: see `bind`.
         addresses: Vec::new(),
@@ -300,6 +324,23 @@ fn preflight(settings: &BrokerSettings, data_dir: &Path, shards: u16) -> Result<
         true => Ok(()),
         false => Err(StartFailure(fatal.join("\n"))),
     }
+}
+
+/// How many descriptors to be prepared for: what `max.connections` and our files need; without it
+/// nobody knows how many clients come, so what Kafka advises, all in all.
+fn descriptors(settings: &BrokerSettings, shards: u16) -> (usize, &'static str) {
+    if settings.given("max.connections").is_none() {
+        return (
+            DESCRIPTORS_ADVISED,
+            "Kafka's advice; max.connections is not set",
+        );
+    }
+    let files = READ_FILES_MAX.saturating_mul(usize::from(shards));
+    let own = files.saturating_add(DESCRIPTORS_BASE);
+    (
+        settings.connections_max.saturating_add(own),
+        "max.connections",
+    )
 }
 
 /// A finding as a person reads it: what was found, what is needed, what mends it.
@@ -391,18 +432,41 @@ fn local_host() -> String {
 pub struct Ground {
     pub incarnation: u64,
     pub logs: crate::shard::Recovered,
+    pub summary: recovery::Summary,
 }
 
-/// Brings the data directory into order before any shard starts. `salt` tells this start's
-/// journals from all others; `now` is when recovered segments count as made.
+/// What one start brings to recovery.
+#[derive(Clone, Copy, Debug)]
+pub struct StartFacts {
+    /// Tells this start's journals from all others.
+    pub salt: u32,
+    /// When recovered segments count as made.
+    pub now: TimestampMs,
+    /// Partitions that are recovered at a time.
+    pub threads: usize,
+}
+
+impl StartFacts {
+    /// Of a start that happens now.
+    fn now() -> StartFacts {
+        let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+        StartFacts {
+            salt: u32::from_be_bytes([a, b, c, d]),
+            now: TimestampMs(jiff::Timestamp::now().as_millisecond()),
+            threads: RECOVERY_THREADS,
+        }
+    }
+}
+
+/// Brings the data directory into order before any shard starts.
 pub fn recover(
     disk: &Arc<dyn Disk>,
     data_dir: &Path,
     image: &MetadataImage,
     settings: &BrokerSettings,
-    salt: u32,
-    now: TimestampMs,
+    start: StartFacts,
 ) -> Result<Ground, StartFailure> {
+    let StartFacts { salt, now, threads } = start;
     let started = Instant::now();
     let topics = live_topics(image, settings);
     let input = RecoveryInput {
@@ -410,6 +474,7 @@ pub fn recover(
         topics: &topics,
         salt,
         producers_max: PRODUCERS_PER_PARTITION_MAX,
+        threads,
     };
     let mut told = Instant::now();
     let found = recovery::recover(&**disk, &input, &mut |progress| {
@@ -425,12 +490,8 @@ pub fn recover(
     for offline in &found.offline {
         tracing::error!(verdict = offline.letter, path = %offline.path.display(), position = offline.position, "partition {} stays offline: {}", offline.partition, offline.message);
     }
-    for stray in found.strays.iter().filter(|path| directory::is_live(path)) {
-        tracing::warn!(
-            "{} is not served: metadata does not know its topic, which was deleted or never was \
-             this broker's. It is left as it is, until a topic is made under its name",
-            stray.display()
-        );
+    for stray in &found.strays {
+        directory::tell_of_stray(stray);
     }
     tracing::info!(
         partitions = found.partitions.len(),
@@ -457,6 +518,7 @@ pub fn recover(
     }
     Ok(Ground {
         incarnation: found.incarnation,
+        summary: found.summary,
         logs: Arc::new(Mutex::new(logs)),
     })
 }
@@ -530,6 +592,7 @@ struct ShardPlan {
     cell: Arc<ImageCell>,
     incarnation: u64,
     logs: crate::shard::Recovered,
+    connection_counts: Arc<ConnectionCounts>,
     data_dir: PathBuf,
     offload: Offload,
     stop: Arc<AtomicBool>,
@@ -552,6 +615,7 @@ impl ShardPlan {
         let settings = Arc::clone(&self.settings);
         let image = Arc::clone(&self.cell);
         let recovered = Arc::clone(&self.logs);
+        let connection_counts = Arc::clone(&self.connection_counts);
         let data_dir = self.data_dir.clone();
         let stop = Arc::clone(&self.stop);
         let control = control_peer(self.shards);
@@ -577,6 +641,7 @@ impl ShardPlan {
                 pool: Arc::clone(&handle.buffers),
                 journal,
                 recovered,
+                connection_counts,
                 data_dir,
                 stop,
                 seed,
@@ -621,6 +686,7 @@ pub fn numbers(settings: &BrokerSettings) -> ShardNumbers {
         producer_expiration_ms: settings.producer_id_expiration_ms,
         fill_idle_ms: FILL_IDLE_MS,
         disk_full_retry_ms: DISK_FULL_RETRY_MS,
+        rescan_bytes_max: RESCAN_BYTES_MAX,
         tail_cache_bytes: settings.tail_cache_bytes,
         frame_bytes_max: settings.socket_request_bytes_max,
         request_memory_bytes: settings.request_memory_bytes,
@@ -651,6 +717,10 @@ fn announce(
     let durability = match plan.settings.durability {
         Durability::Fsync => "fsync",
         Durability::Write => "write",
+    };
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
     };
     let line = format!(
         "ready {host}:{} shards={} node.ids={} data={} durability={durability}",

@@ -13,12 +13,16 @@ mod broker;
 mod client;
 #[path = "model/deletion.rs"]
 mod deletion;
+#[path = "model/looks.rs"]
+mod looks;
 #[path = "model/oracle.rs"]
 mod oracle;
 #[path = "model/run.rs"]
 mod run;
 #[path = "model/scene.rs"]
 mod scene;
+#[path = "model/storage.rs"]
+mod storage;
 #[path = "model/verify.rs"]
 mod verify;
 

@@ -5,7 +5,6 @@ not flushed, and a clock that is wrong. Mounted and unmounted here, also when th
 import os
 import pathlib
 import queue
-import shutil
 import subprocess
 import threading
 import time
@@ -46,8 +45,7 @@ class Loop:
         self.fillers, self.made = [], 0
         if os.geteuid() != 0:
             raise Failed("loop mounts need root")
-        if not shutil.which(f"mkfs.{kind}"):
-            raise Failed(f"mkfs.{kind} is missing: apt-get install {'xfsprogs' if kind == 'xfs' else 'e2fsprogs'}")
+        tools.debian("xfsprogs" if kind == "xfs" else "e2fsprogs", "mount")
         image = scratch / f"{kind}.img"
         with open(image, "wb") as file:
             file.truncate(LOOP_BYTES)

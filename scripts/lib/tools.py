@@ -1,5 +1,5 @@
 """Client programs that scripts use, fetched or built once into the cache: Python packages, node
-packages, the Rust client. Knows no broker."""
+packages, the Rust client; and Debian's packages. Knows no broker."""
 
 import hashlib
 import os
@@ -17,6 +17,25 @@ def _run(command, **kwargs):
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
     if done.returncode:
         raise Failed(f"{' '.join(map(str, command))}:\n{done.stdout[-3000:]}")
+
+
+def debian(*packages):
+    """Installs those of the packages that are missing; elsewhere than on Debian it trusts what is there."""
+    if not shutil.which("dpkg-query"):
+        return
+    state = lambda p: subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status}", p], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    if missing := [p for p in packages if state(p) != "installed"]:
+        say(f"installing {' '.join(missing)}")
+        root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        _run([*root, "apt-get", "update", "-qq"])
+        _run([*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing])
+
+
+def java():
+    """A JDK, and Maven to fetch Kafka's jars with."""
+    for program, package in (("javac", "openjdk-17-jdk-headless"), ("mvn", "maven")):
+        if not shutil.which(program):
+            debian(package)
 
 
 def _digest(path):
@@ -73,6 +92,7 @@ def _cargo(source, name, target):
     newest = max(p.stat().st_mtime for p in [source / "Cargo.lock", *source.glob("src/*.rs")])
     if not program.exists() or program.stat().st_mtime < newest:
         say(f"building {name} (the first time some minutes)")
+        debian("g++", "make")
         _run(["cargo", "build", "-q", "--release", "--locked", "--manifest-path", source / "Cargo.toml"],
              env=os.environ | {"CARGO_TARGET_DIR": str(target)})
         program.touch()

@@ -6,21 +6,25 @@
 //!
 //! Not done: transactions (InitProducerId hands out no transactional producer yet).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use crate::log::append_rules::{self, AppendRefusal, LogSettings};
 use crate::log::partition::Refusal;
 use crate::log::producers::ProducerRefusal;
 use crate::wire::error_code::ErrorCode;
+use crate::wire::kstr::KStr;
 use crate::wire::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    TopicProduceData,
 };
 use crate::wire::record::builder::recode;
 use crate::wire::record::check::RecordsRefusalKind;
 use crate::wire::record::check::{self, BatchFault, CheckedBatch, RecordRules, RecordsRefusal};
 use crate::wire::record::compression::CompressionFault;
-use crate::wire::record::{BatchHeader, Codec};
-use crate::words::{Now, Offset, PartitionIndex, TimestampMs};
+use crate::wire::record::{Allowance, BATCH_HEADER_BYTES, BatchHeader, Codec};
+use crate::words::{Now, Offset, PartitionIndex, TimestampMs, TopicId};
 
 /// First version that may carry zstd (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;
@@ -69,23 +73,29 @@ impl Refused {
 }
 
 /// A batch that may be appended.
+#[derive(Clone, Debug)]
 pub struct Admitted {
     pub batch: CheckedBatch,
     /// Largest timestamp as the stored header has to say it.
     pub max_timestamp: TimestampMs,
 }
 
-/// Everything about a partition's records that does not depend on the state of its log, in Kafka's
-/// order of faults (`ProduceRequest.validateRecords`, `UnifiedLog.analyzeAndValidateRecords`,
-/// `LogValidator`). With `strict` every record is walked.
-pub fn admit(
+/// Why a batch that arrived is not admitted.
+#[derive(Debug)]
+pub enum NotAdmitted {
+    Refused(Refused),
+    /// Looking at it costs more than what was allowed.
+    TooLarge,
+}
+
+/// The first half of what does not depend on the state of a partition's log, in Kafka's order of
+/// faults (`ProduceRequest.validateRecords`, `UnifiedLog.analyzeAndValidateRecords`): all that can
+/// be said without a look at the records. Time and memory are bounded by the request's own bytes.
+pub fn arrive(
     records: Option<&Bytes>,
     version: i16,
     settings: &LogSettings,
-    now: Now,
-    strict: bool,
-    output_max: usize,
-) -> Result<Admitted, Refused> {
+) -> Result<CheckedBatch, Refused> {
     let empty = Bytes::new();
     let records = records.unwrap_or(&empty);
     let batch =
@@ -96,45 +106,87 @@ pub fn admit(
     append_rules::judge_arrival(&batch.header, batch.bytes.len() as u64, settings)
         .and_then(|()| append_rules::judge_header(&batch.header))
         .map_err(of_rules)?;
-    let max_timestamp = match strict {
-        true => check::validate_records(&batch, &record_rules(settings, now, output_max))
-            .map(|facts| facts.max_timestamp)
-            .map_err(|refusal| of_records(&refusal))?,
-        false => header_timestamp(&batch.header, settings, now)?,
+    Ok(batch)
+}
+
+/// The second half (`LogValidator`): with `strict` every record is walked, and a batch whose codec
+/// is not the topic's is packed anew. What that costs is taken from `allowance`.
+pub fn admit(
+    batch: &CheckedBatch,
+    settings: &LogSettings,
+    now: Now,
+    strict: bool,
+    allowance: &mut Allowance,
+) -> Result<Admitted, NotAdmitted> {
+    let header = &batch.header;
+    let target = settings.target_codec(header.codec());
+    let as_it_came = target == header.codec();
+    let claimed = match strict {
+        true => None,
+        false => Some(header_timestamp(header, settings, now).map_err(NotAdmitted::Refused)?),
+    };
+    let unpacked = match strict || !as_it_came {
+        true => Some(
+            allowance
+                .unpack(header, batch.body())
+                .map_err(of_compression)?,
+        ),
+        false => None,
+    };
+    let max_timestamp = match (claimed, &unpacked) {
+        (None, Some(records)) => {
+            check::validate_records(header, records, &record_rules(settings, now))
+                .map(|facts| facts.max_timestamp)
+                .map_err(|refusal| NotAdmitted::Refused(of_records(&refusal)))?
+        }
+        (claimed, _) => claimed.unwrap_or(header.max_timestamp),
+    };
+    let batch = match unpacked {
+        Some(records) if !as_it_came => in_codec(target, header, &records, settings, allowance)?,
+        _ => batch.clone(),
     };
     Ok(Admitted {
-        batch: in_topics_codec(batch, settings, output_max)?,
+        batch,
         max_timestamp,
     })
 }
 
-/// Re-encodes a batch whose codec is not the one that the topic stores (`compression.type`).
-fn in_topics_codec(
-    batch: CheckedBatch,
+/// The refusal of a batch that is too large for any allowance.
+pub fn expands_too_far() -> Refused {
+    Refused::with_log_start(ErrorCode::MESSAGE_TOO_LARGE)
+}
+
+/// Packs a batch anew in the codec that the topic stores (`compression.type`).
+fn in_codec(
+    target: Codec,
+    header: &BatchHeader,
+    records: &[u8],
     settings: &LogSettings,
-    output_max: usize,
-) -> Result<CheckedBatch, Refused> {
-    let target = settings.target_codec(batch.header.codec());
-    if target == batch.header.codec() {
-        return Ok(batch);
+    allowance: &mut Allowance,
+) -> Result<CheckedBatch, NotAdmitted> {
+    let fits = |bytes: usize| bytes <= settings.max_message_bytes as usize;
+    let refused = |refused| Err(NotAdmitted::Refused(refused));
+    let too_large = || Refused::plain(ErrorCode::MESSAGE_TOO_LARGE);
+    if target == Codec::NONE && !fits(records.len().saturating_add(BATCH_HEADER_BYTES)) {
+        return refused(too_large());
     }
-    let recoded = recode(&batch, target, None, output_max)
-        .map_err(|_| Refused::with_log_start(ErrorCode::INVALID_RECORD))?;
-    let too_large = recoded.bytes.len() > settings.max_message_bytes as usize;
-    match too_large {
-        true => Err(Refused::plain(ErrorCode::MESSAGE_TOO_LARGE)),
-        false => Ok(recoded),
+    allowance
+        .pay_for_packing(target, records.len())
+        .map_err(of_compression)?;
+    match recode(header, records, target, None) {
+        Ok(recoded) if fits(recoded.bytes.len()) => Ok(recoded),
+        Ok(_) => refused(too_large()),
+        Err(_) => refused(Refused::with_log_start(ErrorCode::INVALID_RECORD)),
     }
 }
 
-fn record_rules(settings: &LogSettings, now: Now, output_max: usize) -> RecordRules {
+fn record_rules(settings: &LogSettings, now: Now) -> RecordRules {
     RecordRules {
         timestamp_type: settings.message_timestamp_type,
         timestamp_before_max_ms: settings.message_timestamp_before_max_ms,
         timestamp_after_max_ms: settings.message_timestamp_after_max_ms,
         now: now.wall,
         compacted: settings.cleanup_compact,
-        output_max,
     }
 }
 
@@ -207,16 +259,7 @@ fn of_records(refusal: &RecordsRefusal) -> Refused {
     let (code, named) = match refusal.kind {
         RecordsRefusalKind::InvalidRecord => (ErrorCode::INVALID_RECORD, true),
         RecordsRefusalKind::InvalidTimestamp => (ErrorCode::INVALID_TIMESTAMP, true),
-        RecordsRefusalKind::Malformed(_)
-        | RecordsRefusalKind::Compression(CompressionFault::Corrupt) => {
-            (ErrorCode::INVALID_RECORD, false)
-        }
-        RecordsRefusalKind::Compression(CompressionFault::Unsupported(_)) => {
-            (ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, false)
-        }
-        RecordsRefusalKind::Compression(CompressionFault::TooLarge) => {
-            (ErrorCode::MESSAGE_TOO_LARGE, false)
-        }
+        RecordsRefusalKind::Malformed(_) => (ErrorCode::INVALID_RECORD, false),
     };
     Refused {
         message: named.then(|| refusal.to_string()),
@@ -227,6 +270,15 @@ fn of_records(refusal: &RecordsRefusal) -> Refused {
             .collect(),
         ..Refused::with_log_start(code)
     }
+}
+
+fn of_compression(fault: CompressionFault) -> NotAdmitted {
+    let code = match fault {
+        CompressionFault::Corrupt => ErrorCode::INVALID_RECORD,
+        CompressionFault::Unsupported(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+        CompressionFault::TooLarge => return NotAdmitted::TooLarge,
+    };
+    NotAdmitted::Refused(Refused::with_log_start(code))
 }
 
 /// What the log itself refused.
@@ -315,6 +367,27 @@ pub fn refuse_request(request: &ProduceRequest) -> Option<Refused> {
         ));
     }
     (!acks_are_valid(request.acks)).then(|| Refused::plain(ErrorCode::INVALID_REQUIRED_ACKS))
+}
+/// A topic that is named twice is one topic: its partitions together, in the place of the first.
+pub fn each_topic_once(
+    topics: smallvec::SmallVec<[TopicProduceData; 1]>,
+) -> smallvec::SmallVec<[TopicProduceData; 1]> {
+    if topics.len() < 2 {
+        return topics;
+    }
+    let mut kept: smallvec::SmallVec<[TopicProduceData; 1]> = smallvec::SmallVec::new();
+    let mut places: BTreeMap<(KStr, TopicId), usize> = BTreeMap::new();
+    for topic in topics {
+        let who = (topic.name.clone(), topic.topic_id);
+        match places.get(&who).and_then(|at| kept.get_mut(*at)) {
+            Some(earlier) => earlier.partition_data.extend(topic.partition_data),
+            None => {
+                places.insert(who, kept.len());
+                kept.push(topic);
+            }
+        }
+    }
+    kept
 }
 
 /// A partition named twice in one topic is written once, with what came last (semantics 64).

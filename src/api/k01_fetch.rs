@@ -105,6 +105,15 @@ pub fn refused(index: PartitionIndex, code: ErrorCode, known: bool) -> Partition
     }
 }
 
+/// Whether the partition is not there at all: that is told with the answer, and does not end the
+/// wait for the others (semantics 65).
+pub fn is_unknown(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID
+    )
+}
+
 /// The diverging epoch, told without records and without an error.
 pub fn diverging(mut data: PartitionData, end: EpochEnd) -> PartitionData {
     data.diverging_epoch = EpochEndOffset {

@@ -5,8 +5,13 @@
 //! v11 earliest pending upload (-6, KIP-1023). Without tiers -4 is the log start and -5 and -6 find
 //! nothing.
 
+use std::collections::BTreeMap;
+
 use crate::wire::error_code::ErrorCode;
-use crate::wire::messages::k02_list_offsets::{ListOffsetsPartition, ListOffsetsPartitionResponse};
+use crate::wire::kstr::KStr;
+use crate::wire::messages::k02_list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopic,
+};
 use crate::words::{LeaderEpoch, Offset, TimestampMs};
 
 /// What a timestamp asks for.
@@ -57,6 +62,25 @@ impl Found {
         offset: Offset(-1),
         leader_epoch: LeaderEpoch(-1),
     };
+}
+
+/// A topic that is named twice is one topic; one without partitions is not answered.
+pub fn each_topic_once(topics: Vec<ListOffsetsTopic>) -> Vec<ListOffsetsTopic> {
+    let mut kept: Vec<ListOffsetsTopic> = Vec::with_capacity(topics.len());
+    let mut places: BTreeMap<KStr, usize> = BTreeMap::new();
+    for topic in topics {
+        if topic.partitions.is_empty() {
+            continue;
+        }
+        match places.get(&topic.name).and_then(|at| kept.get_mut(*at)) {
+            Some(earlier) => earlier.partitions.extend(topic.partitions),
+            None => {
+                places.insert(topic.name.clone(), kept.len());
+                kept.push(topic);
+            }
+        }
+    }
+    kept
 }
 
 pub fn found_response(ask: &ListOffsetsPartition, found: Found) -> ListOffsetsPartitionResponse {

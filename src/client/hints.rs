@@ -27,7 +27,7 @@ pub fn of_code(code: ErrorCode) -> Option<&'static str> {
             "Names have 1 to 249 of the characters a-z A-Z 0-9 . _ - and are not `.` or `..`."
         }
         ErrorCode::INVALID_REPLICATION_FACTOR => {
-            "There are not that many brokers: `ottla cluster` counts them."
+            "Apache Kafka keeps as many copies as there are brokers (`ottla cluster` counts them) and Ottla one."
         }
         ErrorCode::INVALID_PARTITIONS => "A topic has 1 partition or more.",
         ErrorCode::INVALID_CONFIG => "Keys are Kafka's topic settings, as retention.ms=86400000.",

@@ -63,7 +63,6 @@ pub enum Effect<M> {
         connection: ConnectionId,
         parts: Vec<Bytes>,
     },
-    /// Close once everything queued has been sent.
     /// Close once everything queued has been sent and the peer has hung up, or was given a
     /// moment to; what it still says is thrown away.
     CloseAfterSend {
@@ -105,8 +104,14 @@ pub enum Effect<M> {
         position: u64,
         len: usize,
     },
-    /// Run what would stall a core (directories, opening, trimming, compressing) elsewhere.
+    /// Run what would stall a core (directories, opening, trimming) elsewhere.
     Job {
+        op: OpId,
+        job: Job,
+    },
+    /// Run what would keep a core busy elsewhere. It touches no disk, and no [`Effect::Job`] ever
+    /// waits for it.
+    Compute {
         op: OpId,
         job: Job,
     },
@@ -180,7 +185,7 @@ pub enum FaultKind {
     Dead,
 }
 
-/// Work for an offload thread: runs once, may block, sees only the disk.
+/// Work for an offload thread: runs once, may take long, sees only the disk.
 pub type Job = Box<dyn FnOnce(&dyn Disk) -> Result<Box<dyn Any + Send>, io::Error> + Send>;
 
 /// Ordered effects of one turn.

@@ -23,8 +23,6 @@ const KERNEL_MIN: (u32, u32) = (6, 1);
 const MEMLOCK_PER_SHARD: u64 = 2 * 1024 * 1024;
 /// Below this the executor refuses to start.
 const MEMLOCK_MIN: u64 = 512 * 1024;
-/// Descriptors beside connections and data files.
-const NOFILE_BASE: u64 = 1024;
 
 /// Whether the broker can start all the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -49,8 +47,10 @@ pub struct Finding {
 #[derive(Clone, Debug)]
 pub struct Needs {
     pub shards: usize,
-    /// Connections and open files to be prepared for.
+    /// Descriptors of the whole process to be prepared for.
     pub descriptors: u64,
+    /// Who decides that number: the setting that changes it.
+    pub descriptors_by: &'static str,
     /// Existing directories.
     pub data_directories: Vec<PathBuf>,
     /// Where the shards will listen.
@@ -63,7 +63,7 @@ pub fn check(needs: &Needs) -> Vec<Finding> {
         kernel(),
         io_uring(),
         memlock(needs.shards),
-        nofile(needs.descriptors),
+        nofile(raise(Resource::Nofile), needs),
     ]
     .into_iter()
     .flatten()
@@ -198,15 +198,16 @@ fn memlock(shards: usize) -> Option<Finding> {
     ))
 }
 
-fn nofile(descriptors: u64) -> Option<Finding> {
-    let have = raise(Resource::Nofile)?;
-    let need = descriptors.saturating_add(NOFILE_BASE);
+/// `have` is the limit after raising: the hard one, so a low soft limit alone is no finding.
+fn nofile(have: Option<u64>, needs: &Needs) -> Option<Finding> {
+    let (have, need, by) = (have?, needs.descriptors, needs.descriptors_by);
     (have < need).then(|| {
         Finding::new(
             Severity::Warning,
-            format!("{have} descriptors (RLIMIT_NOFILE)"),
-            format!("{need} for connections and files"),
-            "ulimit -n 1048576 (systemd: LimitNOFILE=1048576, docker: --ulimit nofile=1048576)",
+            format!("{have} descriptors at most (hard limit of RLIMIT_NOFILE)"),
+            format!("{need} for connections and files ({by})"),
+            "ulimit -Hn 1048576 (systemd: LimitNOFILE=1048576, docker: --ulimit \
+             nofile=1048576), or a max.connections that fits",
         )
     })
 }
@@ -393,11 +394,29 @@ mod tests {
     }
 
     #[test]
+    fn descriptors_are_a_finding_only_when_the_hard_limit_is_too_small() {
+        let needs = Needs {
+            shards: 1,
+            descriptors: 500,
+            descriptors_by: "max.connections=10",
+            data_directories: Vec::new(),
+            addresses: Vec::new(),
+        };
+        for enough in [None, Some(500), Some(501)] {
+            assert_eq!(nofile(enough, &needs), None);
+        }
+        let finding = nofile(Some(499), &needs).unwrap();
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(finding.needed.contains("500") && finding.needed.contains("max.connections=10"));
+    }
+
+    #[test]
     fn a_machine_that_runs_these_tests_passes() {
         let directory = tempfile::tempdir().unwrap();
         let needs = Needs {
             shards: 1,
             descriptors: 100,
+            descriptors_by: "this test",
             data_directories: vec![directory.path().to_owned()],
             addresses: Vec::new(),
         };

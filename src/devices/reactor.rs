@@ -23,7 +23,7 @@ use io_uring::types::{TimeoutFlags, Timespec};
 use super::doorbell::Doorbell;
 use super::files::Files;
 use super::net::Net;
-use super::offload::{Lane, Offload};
+use super::offload::{Lane, Offload, Trade};
 use super::ring::{Completion, Ring, Tag};
 use super::{
     BufferPool, Disk, Effect, Effects, Endpoint, Event, Fault, FilePlace, Machine, PeerId, Waker,
@@ -393,7 +393,8 @@ impl<M> Driver<M> {
                 position,
                 len,
             } => files.read(op, FilePlace { file, position }, len, &self.buffers, ring),
-            Effect::Job { op, job } => self.lane.submit(op, job),
+            Effect::Job { op, job } => self.lane.submit(op, job, Trade::Blocks),
+            Effect::Compute { op, job } => self.lane.submit(op, job, Trade::Computes),
             Effect::Post { to, message } => {
                 let known = self.endpoint.post(to, message);
                 assert!(known, "a message to {to:?}, which is not in the mesh");
@@ -491,6 +492,14 @@ impl<M> Driver<M> {
     }
 
     fn finish(mut self) -> io::Result<()> {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        tracing::info!(
+            machine = self.endpoint.id().0,
+            turns = count(&self.counters.turns),
+            stalls = count(&self.counters.stalls),
+            longest_turn = ?Duration::from_nanos(count(&self.counters.turn_ns_max)),
+            "the loop ended"
+        );
         if self.release() {
             return Ok(());
         }

@@ -454,7 +454,8 @@ impl<M: fmt::Debug + 'static> World<M> {
                 position,
                 len,
             } => self.start_read(peer, op, file, position, len),
-            Effect::Job { op, job } => self.start_job(peer, op, job),
+            Effect::Job { op, job } => self.start_job(peer, op, job, OperationKind::Job),
+            Effect::Compute { op, job } => self.start_job(peer, op, job, OperationKind::Compute),
             Effect::Post { to, message } => self.post(peer, to, message),
             Effect::Stop => self.stop(peer),
         }
@@ -563,6 +564,7 @@ impl<M: fmt::Debug> fmt::Display for EffectLine<'_, M> {
                 len,
             } => write!(f, "read {} {file:?} {position}+{len}", op.0),
             Effect::Job { op, .. } => write!(f, "job {}", op.0),
+            Effect::Compute { op, .. } => write!(f, "compute {}", op.0),
             Effect::Post { to, message } => write!(f, "post {} {message:?}", to.0),
             Effect::Stop => f.write_str("stop"),
         }

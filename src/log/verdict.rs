@@ -330,9 +330,9 @@ pub enum DirectoryVerdict {
     Adopt,
     /// Nobody's, and nobody wants its name: report it, touch nothing.
     LeaveStray,
-    /// Of a topic that is gone, while a live topic has its name: give it the name of a deleted
-    /// directory, so that the live one can have its own.
-    ForgetDeletedTopic,
+    /// Of a topic that metadata does not know, while a live topic has its name: give it Kafka's
+    /// name of a stray, so that the live one can have its own.
+    SetAsideStray,
     /// It is live and its state cannot be known: offline.
     Refuse,
     /// An earlier recovery took it offline, and nobody has said that it may come back.
@@ -349,6 +349,8 @@ pub struct DirectoryFacts {
     pub swap_files: bool,
     /// The file `quarantine` is there.
     pub quarantined: bool,
+    /// Segments are there, and no checkpoint or journal of ours knows the partition.
+    pub foreign: bool,
 }
 
 /// What `partition.metadata` says.
@@ -378,7 +380,7 @@ pub const DIRECTORY: &[Row<DirectoryFacts, DirectoryVerdict>] = &[
         story: "A topic was deleted and made again under its old name; the crash came before the \
                 old directories went.",
         when: |f| f.id == DirectoryId::Other,
-        verdict: DirectoryVerdict::ForgetDeletedTopic,
+        verdict: DirectoryVerdict::SetAsideStray,
     },
     Row {
         letter: "D7",
@@ -399,6 +401,13 @@ pub const DIRECTORY: &[Row<DirectoryFacts, DirectoryVerdict>] = &[
                 files replace which. Start and stop Kafka once more.",
         when: |f| f.swap_files,
         verdict: DirectoryVerdict::Refuse,
+    },
+    Row {
+        letter: "D8",
+        story: "Ottla names the topic before it makes a segment: these were brought here under \
+                the name of a topic that is younger.",
+        when: |f| f.id == DirectoryId::None && f.foreign,
+        verdict: DirectoryVerdict::SetAsideStray,
     },
     Row {
         letter: "D5",

@@ -82,12 +82,15 @@ fn directories() -> Vec<DirectoryFacts> {
             for (swap_files, quarantined) in
                 [(false, false), (false, true), (true, false), (true, true)]
             {
-                all.push(DirectoryFacts {
-                    name_live,
-                    id,
-                    swap_files,
-                    quarantined,
-                });
+                for foreign in BOOLS {
+                    all.push(DirectoryFacts {
+                        name_live,
+                        id,
+                        swap_files,
+                        quarantined,
+                        foreign,
+                    });
+                }
             }
         }
     }

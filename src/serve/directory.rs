@@ -95,8 +95,17 @@ pub(super) fn remove_deleted(disk: &Arc<dyn Disk>, data_dir: &Path) -> Result<()
     Ok(())
 }
 
-/// Whether a directory has the name of a partition that was not deleted.
-pub(super) fn is_live(directory: &Path) -> bool {
+/// Says at a start that a partition's directory is nobody's whom metadata knows.
+pub(super) fn tell_of_stray(directory: &Path) {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    names::LogDir::parse(&name).is_some_and(|dir| dir.kind == names::LogDirKind::Live)
+    let live = names::LogDir::parse(&name).is_some_and(|dir| dir.kind == names::LogDirKind::Live);
+    let what_comes = match live {
+        true => "until a topic is made under its name: then it is renamed to a stray",
+        false => "and nothing here will ever remove it: that is for you to do",
+    };
+    tracing::warn!(
+        "{} is not served: metadata does not know its topic, which was deleted or never was this \
+         broker's. It is left as it is, {what_comes}",
+        directory.display()
+    );
 }

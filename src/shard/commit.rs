@@ -124,6 +124,12 @@ pub struct Commit {
     /// A journal entry failed. Recovery ends at the hole, so nothing behind it may ever be
     /// acknowledged: this shard appends no more.
     pub broken: bool,
+    /// Groups have been completed up to the hole.
+    at_hole: bool,
+    /// Partitions that wait for space (`shard/held.rs`).
+    held: usize,
+    /// How far the journal is proven, once none of them waits any more.
+    proven: Option<u64>,
 }
 
 impl Commit {
@@ -136,6 +142,40 @@ impl Commit {
     pub fn forget(&mut self, slot: Slot) {
         self.open.retain(|batch| batch.slot != slot);
         self.open_bytes = self.open.iter().map(PendingBatch::size_bytes).sum();
+    }
+
+    /// Takes back what waits of a partition; it comes again with [`Commit::push`].
+    pub fn take_open(&mut self, slot: Slot) -> Vec<PendingBatch> {
+        let (taken, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.open)
+            .into_iter()
+            .partition(|batch| batch.slot == slot);
+        self.open = rest;
+        self.open_bytes = self.open.iter().map(PendingBatch::size_bytes).sum();
+        taken.into()
+    }
+
+    /// One more partition waits for space.
+    pub fn hold(&mut self) {
+        self.held = self.held.saturating_add(1);
+    }
+
+    /// One partition less waits for space; how far the journal is proven if it was the last.
+    pub fn release(&mut self) -> Option<u64> {
+        self.held = self.held.saturating_sub(1);
+        match self.held {
+            0 => self.proven.take(),
+            _ => None,
+        }
+    }
+
+    /// Entries up to `sequence` are durable, and so is everything else of their groups unless a
+    /// partition waits for space. How far they count now, if at all.
+    pub fn prove(&mut self, sequence: u64) -> Option<u64> {
+        if self.held == 0 {
+            return Some(sequence);
+        }
+        self.proven = self.proven.max(Some(sequence));
+        None
     }
 
     /// Bytes that wait for a group.
@@ -291,6 +331,8 @@ impl Shard {
             return false;
         };
         partition.may_fill()
+            && partition.held.is_none()
+            && !self.fills_wait_for_checkpoint()
             && partition.file_of(segment).is_some()
             && self
                 .commit
@@ -397,10 +439,7 @@ impl Shard {
         group.operations_left = group.operations_left.saturating_sub(1);
         if let Err(fault) = result {
             group.failed = true;
-            tracing::error!(
-                error = %fault.error,
-                "a journal entry failed: this shard takes no more appends until a restart"
-            );
+            self.break_journal(now, &fault, effects);
         }
         while self
             .commit
@@ -414,33 +453,59 @@ impl Shard {
         }
     }
 
-    /// The journal has a hole, or may have one: what waits has nowhere to go.
-    pub(super) fn break_journal(&mut self, now: Now, effects: &mut Effects<Message>) {
+    /// The journal has a hole, or may have one: from now on appends are refused, and what waits
+    /// has nowhere to go. Groups before the hole still complete.
+    pub(super) fn break_journal(
+        &mut self,
+        now: Now,
+        fault: &Fault,
+        effects: &mut Effects<Message>,
+    ) {
+        tracing::error!(
+            error = %fault.error,
+            directory = %self.journal.directory.display(),
+            "the journal in this directory cannot be written: its shard takes no more appends \
+             until a restart; fetches and deletions go on"
+        );
         self.commit.broken = true;
         for batch in std::mem::take(&mut self.commit.open) {
-            self.take_offline(now, batch.slot, effects);
+            self.stop_appends(now, batch.slot, effects);
         }
         self.commit.open_bytes = 0;
     }
 
-    fn group_done(&mut self, now: Now, group: Group, effects: &mut Effects<Message>) {
-        if group.failed {
-            self.break_journal(now, effects);
+    /// No group that is still in flight counts any more.
+    pub(super) fn forsake_groups(&mut self) {
+        self.commit.at_hole = true;
+    }
+
+    /// Journal entries up to `sequence` are durable, with everything before them.
+    pub(super) fn journal_proven(&mut self, sequence: u64) {
+        if let Some(proven) = self.commit.prove(sequence) {
+            self.journal.ring.completed(proven);
         }
-        if let Some((sequence, file)) = group.entry.filter(|_| !self.commit.broken) {
+    }
+
+    fn group_done(&mut self, now: Now, group: Group, effects: &mut Effects<Message>) {
+        self.commit.at_hole |= group.failed;
+        if let Some((sequence, file)) = group.entry.filter(|_| !self.commit.at_hole) {
             let due = group.relaxed_ms.map(|ms| now.after_ms(ms));
             if let Some(proven) = self.journal.debt.acknowledged(sequence, file, due) {
-                self.journal.ring.completed(proven);
+                self.journal_proven(proven);
             }
         }
         for (slot, end) in &group.ends {
-            if self.commit.broken {
-                self.take_offline(now, *slot, effects);
+            if self.commit.at_hole {
+                self.stop_appends(now, *slot, effects);
                 continue;
             }
             match self.partitions.get_mut(*slot) {
                 // Its part of the group went past the journal and failed.
                 Some(partition) if partition.offline => continue,
+                Some(partition) if partition.holds(*end) => {
+                    self.held_group_done(now, *slot, *end, effects);
+                    continue;
+                }
                 Some(partition) => partition.log.durable_to(*end),
                 None => {}
             }

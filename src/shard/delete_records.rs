@@ -125,7 +125,8 @@ impl Shard {
         let Some(partition) = self.partitions.get_mut(slot) else {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         };
-        if partition.offline {
+        // Where only appends have stopped, what is durable may be deleted.
+        if partition.unrecovered {
             return Err(ErrorCode::KAFKA_STORAGE_ERROR);
         }
         let log = &mut partition.log;
@@ -201,6 +202,9 @@ impl Shard {
 impl crate::shard::partition::Files {
     /// A job of its own works on a segment's files.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self.state, FileState::Opening | FileState::Sealing)
+        matches!(
+            self.state,
+            FileState::Opening | FileState::Sealing | FileState::Trimming { .. }
+        )
     }
 }

@@ -153,7 +153,7 @@ impl Shard {
             return;
         };
         let gathered = self.gather(key, &fetch, effects);
-        let enough = fetch.context.plan().is_empty()
+        let enough = gathered.slots.is_empty()
             || gathered.urgent
             || gathered.bytes >= fetch.terms.min_bytes
             || fetch.terms.max_wait_ms <= 0
@@ -201,7 +201,7 @@ impl Shard {
             let slot = match self.place_to_fetch(plan, &fetch.terms, &mut gathered.endpoints) {
                 Ok(slot) => slot,
                 Err(data) => {
-                    gathered.urgent = true;
+                    gathered.urgent |= !k01_fetch::is_unknown(data.error_code);
                     gathered.partitions.push(*data);
                     gathered.not_read.push(true);
                     continue;

@@ -31,6 +31,13 @@ pub struct Fills {
     pub full_until: Option<Deadline>,
     /// Fill everything regardless of pressure: the shard drains.
     pub draining: bool,
+    /// Filled bytes that no mark covers: what recovery would read again.
+    pub unmarked_bytes: u64,
+    /// What the last checkpoint left of them.
+    pub unmarked_kept: u64,
+    /// Partitions to be trimmed when they rest; each is here once.
+    pub trims: std::collections::VecDeque<(Deadline, Slot)>,
+    pub trimming: usize,
 }
 
 /// An aligned write that continues a segment.
@@ -84,7 +91,7 @@ impl Shard {
             true => FILLS_IN_FLIGHT_MAX,
             false => FILLS_IN_FLIGHT_CALM,
         };
-        while self.fills.in_flight < limit {
+        while self.fills.in_flight < limit && !self.fills_wait_for_checkpoint() {
             let Some(slot) = self.next_to_fill(now) else {
                 return;
             };
@@ -114,10 +121,11 @@ impl Shard {
 
     /// When the next fill is due although nobody presses.
     pub(super) fn fill_deadline(&self) -> Option<Deadline> {
-        let slot = *self.fills.waiting.front()?;
-        let due = self.partitions.get(slot)?.fill_by;
+        let waiting = self.fills.waiting.front();
+        let due = waiting.and_then(|slot| self.partitions.get(*slot)?.fill_by);
         match self.fills.full_until {
-            Some(until) => Some(due.map_or(until, |due| due.max(until))),
+            Some(until) if !self.fills.now.is_empty() => Some(until),
+            Some(until) => waiting.map(|_| due.map_or(until, |due| due.max(until))),
             None => due,
         }
     }
@@ -129,8 +137,8 @@ impl Shard {
         if !partition.may_fill() {
             return;
         }
-        let durable = partition.log.high_watermark();
-        let Some(plan) = partition.log.plan_fill(durable, FILL_BYTES_MAX) else {
+        let limit = partition.fill_limit();
+        let Some(plan) = partition.log.plan_fill(limit, FILL_BYTES_MAX) else {
             return;
         };
         if partition.file_of(plan.segment).is_none() {
@@ -251,6 +259,7 @@ impl Shard {
         };
         kept.note_chunk(write.capacity);
         let earlier = plan.batches.len();
+        let first_offset = plan.next_offset;
         let mut next_offset = plan.next_offset;
         for (batch, pair) in run.iter().zip(write.ranges[earlier..].chunks_exact(2)) {
             let Some(partition) = self.partitions.get_mut(slot) else {
@@ -269,6 +278,7 @@ impl Shard {
             topic_partition,
             segment: plan.segment,
             end_position: write.end_position,
+            first_offset,
             next_offset,
         });
         effects.push(Effect::Write {
@@ -320,6 +330,7 @@ impl Shard {
                 topic_partition,
                 segment,
                 end_position,
+                first_offset,
                 next_offset,
             } => {
                 if self.partitions.same(slot, topic_partition) {
@@ -334,10 +345,10 @@ impl Shard {
                             };
                             self.filled(now, filled, effects);
                         }
-                        Err(fault) => {
-                            tracing::error!(error = %fault.error, "a run past the journal failed");
-                            self.take_offline(now, slot, effects);
-                        }
+                        Err(fault) => match fault.kind {
+                            FaultKind::Full => self.hold(now, slot, first_offset, next_offset),
+                            FaultKind::Dead => self.take_offline(now, slot, fault, effects),
+                        },
                     }
                 }
                 self.commit_operation_done(now, group, Ok(()), effects);
@@ -358,12 +369,20 @@ impl Shard {
             return;
         };
         partition.files.filling = false;
+        let unmarked = partition.log.bytes_since_mark();
         partition
             .log
             .fill_done(now, segment, end_position, next_offset);
+        let more = partition.log.bytes_since_mark().saturating_sub(unmarked);
+        self.fills.unmarked_bytes = self.fills.unmarked_bytes.saturating_add(more);
+        let last_offset = Offset(next_offset.0.saturating_sub(1));
         self.journal
             .ring
-            .filled(partition.topic_partition, next_offset);
+            .filled(partition.topic_partition, last_offset);
+        self.held_filled(now, slot, next_offset, effects);
+        let Some(partition) = self.partitions.get_mut(slot) else {
+            return;
+        };
         if partition.log.segment_complete(segment) {
             self.seal(slot, segment, effects);
         } else if partition.log.unfilled_bytes() > 0 {
@@ -371,6 +390,7 @@ impl Shard {
         } else {
             let due = now.after_ms(CHECKPOINT_AFTER_FILL_MS);
             self.checkpoint_due.get_or_insert(due);
+            self.wants_trim(now, slot, end_position);
         }
     }
 
@@ -385,9 +405,13 @@ impl Shard {
                 // read back from what is really there.
                 partition.files.state = FileState::Closed;
                 self.fills.full_until = Some(now.after_ms(self.config.disk_full_retry_ms));
+                let held = partition.held.is_some();
                 self.wants_fill(now, slot);
+                if held {
+                    self.fills.now.push_back(slot);
+                }
             }
-            FaultKind::Dead => self.take_offline(now, slot, effects),
+            FaultKind::Dead => self.take_offline(now, slot, fault, effects),
         }
     }
 
@@ -398,7 +422,7 @@ impl Shard {
         };
         let busy = matches!(
             partition.files.state,
-            FileState::Opening | FileState::Sealing
+            FileState::Opening | FileState::Sealing | FileState::Trimming { .. }
         );
         if busy || partition.files.filling || partition.offline {
             return;
@@ -410,6 +434,13 @@ impl Shard {
         let Some(segment) = partition.log.first_unfilled_segment() else {
             return;
         };
+        if partition.file_of(segment).is_some() {
+            // It is: what is durable has to go there before anything can follow.
+            if !self.fills.now.contains(&slot) {
+                self.fills.now.push_back(slot);
+            }
+            return;
+        }
         let length = partition
             .log
             .segment(segment)

@@ -14,15 +14,16 @@ use crate::log::journal_ring::JournalFile;
 use crate::log::names::{self, SegmentFileKind};
 use crate::log::producer_snapshot;
 use crate::shard::Shard;
-use crate::shard::partition::{FileState, Partition};
-use crate::words::limits::{
-    BLOCK_BYTES, JOURNAL_FILE_BYTES, RESCAN_BYTES_MAX, RESCAN_BYTES_PER_PARTITION_MIN,
-};
+use crate::shard::partition::{FileState, Partition, Slot};
+use crate::words::limits::{BLOCK_BYTES, JOURNAL_FILE_BYTES, RESCAN_STEPS};
 use crate::words::{Offset, TopicId};
 
 /// Bytes of one entry of each index file.
 const OFFSET_INDEX_ENTRY_BYTES: usize = 8;
 const TIME_INDEX_ENTRY_BYTES: usize = 12;
+
+/// Strays without a topic id that one partition's name may have had before it.
+const STRAYS_OF_ONE_NAME_MAX: u128 = 1000;
 
 /// Directories of partitions are moved one at a time: a topic may be deleted by one shard while
 /// another creates its namesake.
@@ -93,8 +94,8 @@ pub fn open_segment(partition: &Partition, segment: Offset, length: u64) -> Job 
     })
 }
 
-/// Makes `directory` this topic's: one left behind by an earlier topic of the same name is moved
-/// aside and removed.
+/// Makes `directory` this topic's. What is in the way is nobody's whom metadata knows: it gets
+/// Kafka's name of a stray partition (`UnifiedLog.logStrayDirName`) and is never touched again.
 fn claim_directory(disk: &dyn Disk, directory: &Path, topic: TopicId) -> io::Result<()> {
     let _one_at_a_time = DIRECTORY_MOVES
         .lock()
@@ -106,38 +107,76 @@ fn claim_directory(disk: &dyn Disk, directory: &Path, topic: TopicId) -> io::Res
             if found == topic {
                 return Ok(());
             }
-            move_aside(disk, directory, found)?;
+            make_stray(disk, directory, found)?;
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // We name the topic, durably, before we make a segment: these are not ours.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if has_segments(disk, directory)? {
+                make_stray(disk, directory, TopicId::ZERO)?;
+            }
+        }
         Err(error) => return Err(error),
     }
     disk.create_dir_all(directory)?;
     disk.write_atomic(&metadata, &names::encode_partition_metadata(topic))
 }
 
-/// Renames the directory of topic `of` out of the way and removes it. The topic's id makes the name
-/// unique: a topic is deleted once.
-fn move_aside(disk: &dyn Disk, directory: &Path, of: TopicId) -> io::Result<()> {
+fn has_segments(disk: &dyn Disk, directory: &Path) -> io::Result<bool> {
+    match disk.list(directory) {
+        Ok(files) => Ok(files.iter().any(|file| {
+            names::SegmentFile::parse(&file.name).is_some_and(|of| of.kind == SegmentFileKind::Log)
+        })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Renames a directory to that of a stray partition of topic `of`. If that name is taken, by an
+/// earlier stray of no known topic, the next one is.
+fn make_stray(disk: &dyn Disk, directory: &Path, of: TopicId) -> io::Result<()> {
+    let first = u128::from_be_bytes(of.0);
+    for number in 0..STRAYS_OF_ONE_NAME_MAX {
+        let unique = first.wrapping_add(number).to_be_bytes();
+        let aside = marked(directory, unique, names::LogDirKind::Stray)?;
+        if disk.list(&aside).is_ok() {
+            continue;
+        }
+        rename_durably(disk, directory, &aside)?;
+        tracing::warn!(
+            "{} was there before its topic was made: it is {} now, is not served, and stays",
+            directory.display(),
+            aside.display()
+        );
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "{} has too many strays of its name",
+        directory.display()
+    )))
+}
+
+/// The name under which a live directory is set aside.
+fn marked(directory: &Path, unique: [u8; 16], kind: names::LogDirKind) -> io::Result<PathBuf> {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     let Some(parsed) = names::LogDir::parse(&name) else {
         return Err(io::Error::other(format!(
             "{name} is no partition's directory"
         )));
     };
-    let aside = directory.with_file_name(names::marked_dir_name(
-        &parsed.topic,
-        parsed.partition,
-        of.0,
-        names::LogDirKind::Delete,
-    ));
-    disk.rename(directory, &aside)?;
-    if let Some(parent) = directory.parent() {
-        disk.sync_dir(parent)?;
-    }
-    disk.remove_dir_all(&aside)
+    let marked = names::marked_dir_name(&parsed.topic, parsed.partition, unique, kind);
+    Ok(directory.with_file_name(marked))
 }
 
-/// Removes a deleted topic's directory, if it is still that topic's.
+fn rename_durably(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    disk.rename(from, to)?;
+    match to.parent() {
+        Some(parent) => disk.sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
+/// Removes a deleted topic's directory, if it is still that topic's; or what the topic's namesake,
+/// made meanwhile, took for a stray. The topic's id makes both names unique.
 pub fn remove_partition(partition: &Partition) -> Job {
     let directory = partition.directory.clone();
     let topic = partition.topic_partition.topic;
@@ -145,13 +184,18 @@ pub fn remove_partition(partition: &Partition) -> Job {
         let _one_at_a_time = DIRECTORY_MOVES
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        match disk.read(&directory.join(names::PARTITION_METADATA)) {
-            Ok(bytes) if names::parse_partition_metadata(&bytes).ok() == Some(topic) => {
-                move_aside(disk, &directory, topic)?;
+        let stray = marked(&directory, topic.0, names::LogDirKind::Stray)?;
+        for from in [directory.as_path(), stray.as_path()] {
+            match disk.read(&from.join(names::PARTITION_METADATA)) {
+                Ok(bytes) if names::parse_partition_metadata(&bytes).ok() == Some(topic) => {
+                    let gone = marked(&directory, topic.0, names::LogDirKind::Delete)?;
+                    rename_durably(disk, from, &gone)?;
+                    disk.remove_dir_all(&gone)?;
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
         }
         done(())
     })
@@ -219,6 +263,16 @@ pub fn seal_segment(partition: &mut Partition, segment: Offset) -> Option<Job> {
     }))
 }
 
+/// Takes off what a segment's file has behind its `length` bytes of records. Flushed, so that no
+/// page of the cache lies over what is written past it.
+pub fn trim_segment(file: FileHandle, length: u64) -> Job {
+    Box::new(move |disk| {
+        disk.set_len(&file, length)?;
+        disk.sync(&file)?;
+        done(())
+    })
+}
+
 /// Opens a segment for reading, with its indexes when it is sealed.
 pub fn open_for_read(partition: &Partition, segment: Offset, sealed: bool) -> Job {
     let directory = partition.directory.clone();
@@ -276,28 +330,44 @@ struct PartitionFiles {
     segment: Offset,
     offsets: (u64, Vec<u8>),
     times: (u64, Vec<u8>),
-    epochs: Vec<u8>,
+    /// `None`: as the last checkpoint left them.
+    epochs: Option<Vec<u8>>,
     snapshot: (Offset, Vec<u8>),
     /// The snapshot that this one makes superfluous.
     old_snapshot: Option<Offset>,
 }
 
 /// Writes the shard's checkpoint: index entries, epochs and producer state first, then the lines
-/// that vouch for them. A partition gets a new line when so much was filled since its last one that
-/// recovery should not have to read it again; `all` gives one to every partition.
+/// that vouch for them. New lines go to the partitions of which recovery would read most again, as
+/// many as it takes to bring that down for all of them together; `all` gives one to every partition.
 pub fn checkpoint(shard: &mut Shard, through: u64, all: bool) -> Job {
-    let share = RESCAN_BYTES_MAX / (shard.partitions.len() as u64).max(1);
-    let worth = share.max(RESCAN_BYTES_PER_PARTITION_MIN);
-    let mut marks: Vec<PartitionMark> = Vec::with_capacity(shard.partitions.len());
-    let mut files = Vec::new();
-    for (_, partition) in shard.partitions.iter_mut() {
-        let filled = partition.log.bytes_since_mark();
-        let wanted = all || partition.log.mark_is_overtaken();
-        if filled >= worth || (wanted && filled > 0) {
-            files.extend(partition_files(partition));
+    let keep = shard.config.rescan_bytes_max / RESCAN_STEPS;
+    let mut unmarked: Vec<(u64, Slot)> = Vec::new();
+    let mut left = 0u64;
+    for (slot, partition) in shard.partitions.iter() {
+        let bytes = partition.log.bytes_since_mark();
+        if bytes > 0 {
+            unmarked.push((bytes, slot));
+            left = left.saturating_add(bytes);
         }
-        marks.extend(partition.log.last_mark());
     }
+    unmarked.sort_unstable_by_key(|(bytes, slot)| (std::cmp::Reverse(*bytes), *slot));
+    let mut files = Vec::new();
+    for (bytes, slot) in unmarked {
+        let Some(partition) = shard.partitions.get_mut(slot) else {
+            continue;
+        };
+        if all || left > keep || partition.log.mark_is_overtaken() {
+            let made = partition_files(partition);
+            left = left.saturating_sub(made.as_ref().map_or(0, |_| bytes));
+            files.extend(made);
+        }
+    }
+    shard.fills.unmarked_bytes = left;
+    shard.fills.unmarked_kept = left;
+    let marks = shard.partitions.iter();
+    let marks = marks.filter_map(|(_, partition)| partition.log.last_mark());
+    let marks: Vec<PartitionMark> = marks.collect();
     let checkpoint = ShardCheckpoint {
         shard: shard.shard,
         through: shard.journal.mark(through),
@@ -344,7 +414,10 @@ fn partition_files(partition: &mut Partition) -> Option<PartitionFiles> {
             mark.time_index_entries,
             TIME_INDEX_ENTRY_BYTES,
         ),
-        epochs: partition.log.epochs.encode(),
+        epochs: {
+            let epochs = partition.log.epochs.encode();
+            (epochs != partition.files.epochs_written).then_some(epochs)
+        },
         snapshot: {
             let (at, state) = partition.log.filled_snapshot();
             (at, producer_snapshot::encode(&state))
@@ -354,6 +427,9 @@ fn partition_files(partition: &mut Partition) -> Option<PartitionFiles> {
     };
     partition.files.index_bytes_written += files.offsets.1.len();
     partition.files.time_bytes_written += files.times.1.len();
+    if let Some(epochs) = &files.epochs {
+        partition.files.epochs_written.clone_from(epochs);
+    }
     Some(files)
 }
 
@@ -369,10 +445,9 @@ fn write_partition_files(disk: &dyn Disk, of: &PartitionFiles) -> io::Result<()>
         disk.write_at(&file, *at, bytes)?;
         disk.sync(&file)?;
     }
-    disk.write_atomic(
-        &of.directory.join(names::LEADER_EPOCH_CHECKPOINT),
-        &of.epochs,
-    )?;
+    if let Some(epochs) = &of.epochs {
+        disk.write_atomic(&of.directory.join(names::LEADER_EPOCH_CHECKPOINT), epochs)?;
+    }
     let (at, bytes) = &of.snapshot;
     let name = names::segment_file_name(*at, SegmentFileKind::ProducerSnapshot);
     disk.write_atomic(&of.directory.join(name), bytes)?;

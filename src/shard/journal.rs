@@ -10,6 +10,7 @@ use crate::shard::jobs;
 use crate::shard::ops::Op;
 use crate::shard::partitions::Partitions;
 use crate::shard::{Message, Shard};
+use crate::words::limits::{CHECKPOINT_STEPS, FILLS_STOP_STEPS, RESCAN_STEPS};
 use crate::words::{Now, Offset};
 
 /// The ring, its files, and what the next entry has to carry.
@@ -201,20 +202,21 @@ impl Shard {
         effects: &mut Effects<Message>,
     ) {
         if let Err(fault) = result {
-            tracing::error!(error = %fault.error, directory = %self.journal.directory.display(), "the journal cannot be flushed: the shard takes no more appends");
-            self.break_journal(now, effects);
+            self.break_journal(now, fault, effects);
+            self.forsake_groups();
             for slot in self.partitions.slots() {
-                self.take_offline(now, slot, effects);
+                self.stop_appends(now, slot, effects);
             }
             return;
         }
         if let Some(proven) = self.journal.debt.flushed() {
-            self.journal.ring.completed(proven);
+            self.journal_proven(proven);
         }
     }
 
     /// Keeps a free journal file at hand: adds one while the ring is small, and frees drained ones
-    /// with a checkpoint when it is not. A checkpoint is also due some time after the last fill.
+    /// with a checkpoint when it is not. A checkpoint is also due some time after the last fill,
+    /// and when recovery would have much to read again: what bypasses the journal never fills it.
     pub(super) fn schedule_checkpoint(&mut self, now: Now, effects: &mut Effects<Message>) {
         let usage = self.journal.ring.usage();
         let full = usage.files_free == 0 && usage.bytes_held > 0;
@@ -224,7 +226,9 @@ impl Shard {
         let due = self.checkpoint_due.is_some_and(|due| now.reached(due));
         let large = usage.files >= usage.files_max / 4 || self.journal.starved;
         let frees = full && large && self.journal.ring.checkpoint_frees();
-        if !self.journal.checkpointing && (due || frees) {
+        let behind = self.recovery_would_read_much();
+        let again = self.checkpoint_after.is_none_or(|after| now.reached(after));
+        if !self.journal.checkpointing && again && (due || frees || behind) {
             let idle = due && self.commit.is_idle();
             self.start_checkpoint(idle, effects);
         }
@@ -251,16 +255,41 @@ impl Shard {
         effects.push(Effect::Job { op, job });
     }
 
-    pub(super) fn checkpointed(&mut self, through: u64, result: Result<Output, Fault>) {
+    pub(super) fn checkpointed(&mut self, now: Now, through: u64, result: Result<Output, Fault>) {
         self.journal.checkpointing = false;
+        self.checkpoint_after = None;
         self.deletions_checkpointed(result.is_ok());
         match result {
             Ok(_) => {
                 self.journal.ring.checkpointed(through);
                 self.journal.starved = false;
             }
-            Err(fault) => tracing::warn!(error = %fault.error, "no checkpoint was written"),
+            Err(fault) => {
+                self.checkpoint_after = Some(now.after_ms(self.config.disk_full_retry_ms));
+                // What it wrote of a partition's files is not known: the next writes it whole.
+                for (_, partition) in self.partitions.iter_mut() {
+                    partition.files.index_bytes_written = 0;
+                    partition.files.time_bytes_written = 0;
+                    partition.files.epochs_written.clear();
+                }
+                tracing::warn!(error = %fault.error, "no checkpoint was written");
+            }
         }
+    }
+
+    /// Recovery would have so much to read again that nothing more is filled before the
+    /// checkpoint that is being written has ended.
+    pub(super) fn fills_wait_for_checkpoint(&self) -> bool {
+        let stop = self.config.rescan_bytes_max / RESCAN_STEPS * FILLS_STOP_STEPS;
+        self.journal.checkpointing && self.fills.unmarked_bytes >= stop
+    }
+
+    /// So much was filled since the marks that new ones are due. What the last checkpoint could
+    /// not mark (a file on its way from one segment to the next) does not ask for one by itself.
+    fn recovery_would_read_much(&self) -> bool {
+        let max = self.config.rescan_bytes_max;
+        let since = self.fills.unmarked_kept.saturating_add(max / RESCAN_STEPS);
+        self.fills.unmarked_bytes >= (max / RESCAN_STEPS * CHECKPOINT_STEPS).max(since)
     }
 
     /// A bypass run is durable: remember to say so in the journal.

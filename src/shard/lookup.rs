@@ -1,28 +1,31 @@
 //! ListOffsets on the shard: most answers are known at once; a time is found through the time index,
-//! the offset index and the records themselves, which may have to come from the disk first.
+//! the offset index and the records themselves, which may have to come from the disk first. A search
+//! remembers how far it came; where a turn cannot bear the look into a batch, an offload thread goes
+//! on with it (`looks`).
 
 use std::collections::{HashMap, HashSet};
 
 use crate::api::k01_fetch::judge_leader_epoch;
 use crate::api::k02_list_offsets::{self, Found, Wanted};
-use crate::devices::{ConnectionId, Effects};
+use crate::devices::{ConnectionId, Effects, Fault, Output};
 use crate::log::partition::ReadPlan;
 use crate::log::tail::StoredBatch;
 use crate::log::time_index::TimeIndexView;
 use crate::metadata::ownership::{Ownership, TopicRef, owner};
 use crate::shard::connection::{self, Origin};
+use crate::shard::looks::{self, Asker, Seen, Sought};
+use crate::shard::ops::Op;
 use crate::shard::partition::Slot;
 use crate::shard::reads::{Older, Reader};
-use crate::shard::{Message, Shard};
+use crate::shard::{Message, Shard, jobs};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::frame::ResponseFrame;
 use crate::wire::messages::k02_list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };
-use crate::wire::record::BatchHeader;
-use crate::wire::record::slice::{find_timestamp, max_timestamp_record};
-use crate::words::limits::{DECOMPRESSED_BYTES_MAX, LOOKUP_BATCHES_MAX};
+use crate::wire::record::Allowance;
+use crate::words::limits::LOOKUP_BATCHES_MAX;
 use crate::words::{LeaderEpoch, Offset, PartitionIndex, TimestampMs, TopicPartition};
 
 /// A lookup that is being worked on.
@@ -32,8 +35,35 @@ pub struct LookupKey(pub u64);
 struct Lookup {
     origin: Origin,
     body: ListOffsetsRequest,
-    /// Answers so far, by topic and place.
-    answers: Vec<Vec<Option<ListOffsetsPartitionResponse>>>,
+    /// By topic and place.
+    answers: Vec<Vec<Answer>>,
+    /// It waits for an offload thread.
+    queued: bool,
+}
+
+/// How far one partition of a lookup has come.
+enum Answer {
+    Open(Progress),
+    /// An offload thread goes on with it.
+    Elsewhere(Progress),
+    Known(ListOffsetsPartitionResponse),
+}
+
+/// How far a search has come.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// Places of its topic and its partition in the request.
+    at: (usize, usize),
+    /// In which log; another one is searched anew.
+    slot: Option<Slot>,
+    /// Where it goes on; `None` before its beginning is known.
+    from: Option<Offset>,
+    /// Runs of batches that it has had.
+    runs: usize,
+    /// What an offload thread saw.
+    seen: Option<Seen>,
+    /// The batch at `from` is too much for a turn.
+    too_large: bool,
 }
 
 /// All lookups under way.
@@ -64,19 +94,25 @@ enum Search {
     Failed(ErrorCode),
     /// Data is on its way.
     Loading,
+    /// More than what this turn has left.
+    TooLarge(Vec<StoredBatch>, Sought),
 }
 
 impl Shard {
     pub(super) fn list_offsets(
         &mut self,
         origin: Origin,
-        body: ListOffsetsRequest,
+        mut body: ListOffsetsRequest,
         effects: &mut Effects<Message>,
     ) {
+        body.topics = k02_list_offsets::each_topic_once(body.topics);
         let answers = body
             .topics
             .iter()
-            .map(|topic| vec![None; topic.partitions.len()])
+            .map(|topic| {
+                let open = || Answer::Open(Progress::default());
+                topic.partitions.iter().map(|_| open()).collect()
+            })
             .collect();
         let key = LookupKey(self.lookups.next);
         self.lookups.next += 1;
@@ -86,6 +122,7 @@ impl Shard {
                 origin,
                 body,
                 answers,
+                queued: false,
             },
         );
         self.evaluate_lookup(key, effects);
@@ -102,6 +139,7 @@ impl Shard {
             committed: lookup.body.isolation_level == 1,
         };
         let mut complete = true;
+        let mut wants_look = false;
         let doubles = named_twice(&lookup.body);
         for (at, topic) in lookup.body.topics.iter().enumerate() {
             for (place, ask) in topic.partitions.iter().enumerate() {
@@ -109,23 +147,69 @@ impl Shard {
                 else {
                     continue;
                 };
-                if answer.is_some() {
-                    continue;
+                if let Answer::Open(progress) = answer {
+                    let progress = Progress {
+                        at: (at, place),
+                        ..*progress
+                    };
+                    *answer = if doubles.contains(&(at, ask.partition_index)) {
+                        refused(ask, ErrorCode::INVALID_REQUEST)
+                    } else {
+                        self.look_up(terms, &topic.name, ask, progress, effects)
+                    };
                 }
-                *answer = if doubles.contains(&(at, ask.partition_index)) {
-                    let code = ErrorCode::INVALID_REQUEST;
-                    Some(k02_list_offsets::refused_response(ask, code))
-                } else {
-                    self.look_up(terms, &topic.name, ask, effects)
-                };
-                complete &= answer.is_some();
+                complete &= matches!(answer, Answer::Known(_));
+                wants_look |= matches!(answer, Answer::Open(progress) if progress.too_large);
             }
         }
-        if !complete {
-            self.lookups.open.insert(key, lookup);
+        if complete {
+            self.answer_lookup(lookup);
             return;
         }
-        self.answer_lookup(lookup);
+        if wants_look && !lookup.queued {
+            lookup.queued = true;
+            self.looks.wait(Asker::Lookup(key));
+        }
+        self.lookups.open.insert(key, lookup);
+    }
+
+    /// It is the turn of a lookup to have an offload thread.
+    pub(super) fn look_for_lookup(&mut self, key: LookupKey, effects: &mut Effects<Message>) {
+        if let Some(lookup) = self.lookups.open.get_mut(&key) {
+            lookup.queued = false;
+            self.evaluate_lookup(key, effects);
+        }
+    }
+
+    /// A look for one partition of a lookup came back.
+    pub(super) fn looked_for_lookup(
+        &mut self,
+        key: LookupKey,
+        at: (usize, usize),
+        result: Result<Output, Fault>,
+        effects: &mut Effects<Message>,
+    ) {
+        self.looks.ended();
+        if let Some(lookup) = self.lookups.open.get_mut(&key)
+            && let Some(topic) = lookup.body.topics.get(at.0)
+            && let Some(ask) = topic.partitions.get(at.1)
+            && let Some(answer) = lookup.answers.get_mut(at.0).and_then(|of| of.get_mut(at.1))
+            && let Answer::Elsewhere(progress) = answer
+        {
+            *answer = match jobs::output::<Seen>(result) {
+                Ok(seen) => Answer::Open(Progress {
+                    seen: Some(seen),
+                    too_large: false,
+                    ..*progress
+                }),
+                Err(fault) => {
+                    tracing::error!(error = %fault.error, "a look into stored batches failed");
+                    refused(ask, ErrorCode::UNKNOWN_SERVER_ERROR)
+                }
+            };
+            self.evaluate_lookup(key, effects);
+        }
+        self.start_looks(effects);
     }
 
     fn answer_lookup(&mut self, lookup: Lookup) {
@@ -135,7 +219,10 @@ impl Shard {
             let mut told: HashSet<PartitionIndex> = HashSet::new();
             let partitions = answers
                 .into_iter()
-                .flatten()
+                .filter_map(|answer| match answer {
+                    Answer::Known(response) => Some(response),
+                    Answer::Open(_) | Answer::Elsewhere(_) => None,
+                })
                 .filter(|answer| {
                     !doubles.contains(&(at, answer.partition_index))
                         || told.insert(answer.partition_index)
@@ -155,26 +242,44 @@ impl Shard {
         );
     }
 
+    /// Goes on with one partition, as far as this turn bears it.
     fn look_up(
         &mut self,
         terms: Terms,
         topic: &str,
         ask: &ListOffsetsPartition,
+        mut progress: Progress,
         effects: &mut Effects<Message>,
-    ) -> Option<ListOffsetsPartitionResponse> {
-        let refuse = |code| Some(k02_list_offsets::refused_response(ask, code));
+    ) -> Answer {
         let wanted = match k02_list_offsets::wanted(ask.timestamp, terms.version) {
             Ok(wanted) => wanted,
-            Err(code) => return refuse(code),
+            Err(code) => return refused(ask, code),
         };
         let slot = match self.led_slot(topic, ask.partition_index, ask.current_leader_epoch) {
             Ok(slot) => slot,
-            Err(code) => return refuse(code),
+            Err(code) => return refused(ask, code),
         };
-        match self.search(terms, slot, wanted, effects) {
-            Search::Found(found) => Some(k02_list_offsets::found_response(ask, found)),
-            Search::Failed(code) => refuse(code),
-            Search::Loading => None,
+        if progress.slot != Some(slot) {
+            progress = Progress {
+                at: progress.at,
+                slot: Some(slot),
+                ..Progress::default()
+            };
+        }
+        match self.search(terms, slot, wanted, &mut progress, effects) {
+            Search::Found(found) => Answer::Known(k02_list_offsets::found_response(ask, found)),
+            Search::Failed(code) => refused(ask, code),
+            Search::Loading => Answer::Open(progress),
+            Search::TooLarge(batches, sought) if self.looks.has_room() => {
+                let (key, at) = (terms.key, progress.at);
+                let job = looks::search_elsewhere(batches, sought);
+                self.start_look(Op::LookForLookup { key, at }, job, effects);
+                Answer::Elsewhere(progress)
+            }
+            Search::TooLarge(..) => {
+                progress.too_large = true;
+                Answer::Open(progress)
+            }
         }
     }
 
@@ -212,6 +317,7 @@ impl Shard {
         terms: Terms,
         slot: Slot,
         wanted: Wanted,
+        progress: &mut Progress,
         effects: &mut Effects<Message>,
     ) -> Search {
         let Some(partition) = self.partitions.get(slot) else {
@@ -248,10 +354,12 @@ impl Shard {
                     .reduce(|a, b| if b.timestamp > a.timestamp { b } else { a });
                 match largest {
                     None => Search::Found(Found::NOTHING),
-                    Some(largest) => self.search_largest(key, slot, largest.offset, effects),
+                    Some(largest) => {
+                        self.search_largest(key, slot, largest.offset, progress, effects)
+                    }
                 }
             }
-            Wanted::At(target) => self.search_time(key, slot, target, limit, effects),
+            Wanted::At(target) => self.search_time(key, (slot, limit), target, progress, effects),
         }
     }
 
@@ -261,25 +369,36 @@ impl Shard {
         key: LookupKey,
         slot: Slot,
         offset: Offset,
+        progress: &mut Progress,
         effects: &mut Effects<Message>,
     ) -> Search {
-        match self.batches_from(slot, offset, Reader::Lookup(key), effects) {
-            Older::Loading => Search::Loading,
-            Older::Failed => Search::Failed(ErrorCode::KAFKA_STORAGE_ERROR),
-            Older::Batches(batches) => {
-                let Some(batch) = batches.first() else {
-                    return Search::Found(Found::NOTHING);
+        let seen = match progress.seen.take() {
+            Some(seen) => seen,
+            None => {
+                let batches = match self.batches_from(slot, offset, Reader::Lookup(key), effects) {
+                    Older::Loading => return Search::Loading,
+                    Older::Failed => return Search::Failed(ErrorCode::KAFKA_STORAGE_ERROR),
+                    Older::Batches(batches) => batches,
                 };
-                match max_timestamp_record(&batch.bytes, DECOMPRESSED_BYTES_MAX) {
-                    Ok(Some((offset, timestamp))) => Search::Found(Found {
-                        timestamp,
-                        offset,
-                        leader_epoch: epoch_of(batch),
-                    }),
-                    Ok(None) => Search::Found(Found::NOTHING),
-                    Err(_) => Search::Failed(ErrorCode::CORRUPT_MESSAGE),
+                let one: Vec<StoredBatch> = batches.into_iter().take(1).collect();
+                match self.see(&one, Sought::Largest, progress) {
+                    Seen::TooLarge { .. } => return Search::TooLarge(one, Sought::Largest),
+                    seen => seen,
                 }
             }
+        };
+        match seen {
+            Seen::Found {
+                offset,
+                timestamp,
+                leader_epoch,
+            } => Search::Found(Found {
+                timestamp,
+                offset,
+                leader_epoch,
+            }),
+            Seen::Nothing { .. } | Seen::TooLarge { .. } => Search::Found(Found::NOTHING),
+            Seen::Rotten => Search::Failed(ErrorCode::CORRUPT_MESSAGE),
         }
     }
 
@@ -287,53 +406,80 @@ impl Shard {
     fn search_time(
         &mut self,
         key: LookupKey,
-        slot: Slot,
+        (slot, limit): (Slot, Offset),
         target: TimestampMs,
-        limit: Offset,
+        progress: &mut Progress,
         effects: &mut Effects<Message>,
     ) -> Search {
-        let mut from = match self.time_start(key, slot, target, effects) {
-            Ok(Some(from)) => from,
-            Ok(None) => return Search::Found(Found::NOTHING),
-            Err(search) => return search,
-        };
-        for _ in 0..LOOKUP_BATCHES_MAX {
-            if from >= limit {
-                return Search::Found(Found::NOTHING);
-            }
-            let batches = match self.batches_from(slot, from, Reader::Lookup(key), effects) {
-                Older::Loading => return Search::Loading,
-                Older::Failed => return Search::Failed(ErrorCode::KAFKA_STORAGE_ERROR),
-                Older::Batches(batches) => batches,
+        let log_start = self
+            .partitions
+            .get(slot)
+            .map_or(Offset(0), |partition| partition.log.log_start());
+        let sought = Sought::Time(target, log_start);
+        if progress.from.is_none() {
+            progress.from = match self.time_start(key, slot, target, effects) {
+                Ok(Some(from)) => Some(from),
+                Ok(None) => return Search::Found(Found::NOTHING),
+                Err(search) => return search,
             };
-            for batch in &batches {
-                if batch.max_timestamp >= target {
-                    let start = self
-                        .partitions
-                        .get(slot)
-                        .map_or(Offset(0), |partition| partition.log.log_start());
-                    match find_timestamp(&batch.bytes, target, start, DECOMPRESSED_BYTES_MAX) {
-                        Ok(Some((offset, _))) if offset >= limit => {
-                            return Search::Found(Found::NOTHING);
-                        }
-                        Ok(Some((offset, timestamp))) => {
-                            return Search::Found(Found {
-                                timestamp,
-                                offset,
-                                leader_epoch: epoch_of(batch),
-                            });
-                        }
-                        Ok(None) => {}
-                        Err(_) => return Search::Failed(ErrorCode::CORRUPT_MESSAGE),
-                    }
+        }
+        loop {
+            let from = progress.from.unwrap_or(log_start).max(log_start);
+            let mut batches = Vec::new();
+            let seen = match progress.seen.take() {
+                Some(seen) => seen,
+                None if from >= limit => return Search::Found(Found::NOTHING),
+                None if progress.runs >= LOOKUP_BATCHES_MAX => {
+                    return Search::Failed(ErrorCode::REQUEST_TIMED_OUT);
                 }
-                from = Offset(batch.last_offset.0.saturating_add(1));
-            }
-            if batches.is_empty() {
-                return Search::Found(Found::NOTHING);
+                None => {
+                    batches = match self.batches_from(slot, from, Reader::Lookup(key), effects) {
+                        Older::Loading => return Search::Loading,
+                        Older::Failed => return Search::Failed(ErrorCode::KAFKA_STORAGE_ERROR),
+                        Older::Batches(batches) => batches,
+                    };
+                    if batches.is_empty() {
+                        return Search::Found(Found::NOTHING);
+                    }
+                    progress.runs += 1;
+                    self.see(&batches, sought, progress)
+                }
+            };
+            match seen {
+                Seen::Found { offset, .. } if offset >= limit => {
+                    return Search::Found(Found::NOTHING);
+                }
+                Seen::Found {
+                    offset,
+                    timestamp,
+                    leader_epoch,
+                } => {
+                    return Search::Found(Found {
+                        timestamp,
+                        offset,
+                        leader_epoch,
+                    });
+                }
+                Seen::Rotten => return Search::Failed(ErrorCode::CORRUPT_MESSAGE),
+                Seen::Nothing { next } => {
+                    progress.from = Some(next);
+                    progress.too_large = false;
+                }
+                Seen::TooLarge { next } => {
+                    progress.from = Some(next);
+                    batches.retain(|batch| batch.base_offset >= next);
+                    return Search::TooLarge(batches, sought);
+                }
             }
         }
-        Search::Failed(ErrorCode::REQUEST_TIMED_OUT)
+    }
+
+    /// Searches batches within what is left of this turn.
+    fn see(&mut self, batches: &[StoredBatch], sought: Sought, progress: &Progress) -> Seen {
+        match progress.too_large {
+            true => looks::search_batches(batches, sought, &mut Allowance::new(0, 0)),
+            false => looks::search_batches(batches, sought, &mut self.looks.turn),
+        }
     }
 
     /// Where the search for `target` begins: in the first segment that reaches it, at its largest
@@ -406,8 +552,8 @@ impl Shard {
     }
 }
 
-fn epoch_of(batch: &StoredBatch) -> LeaderEpoch {
-    BatchHeader::parse(&batch.bytes).map_or(LeaderEpoch(-1), |header| header.leader_epoch)
+fn refused(ask: &ListOffsetsPartition, code: ErrorCode) -> Answer {
+    Answer::Known(k02_list_offsets::refused_response(ask, code))
 }
 
 /// Partitions that one topic of the request names more than once.

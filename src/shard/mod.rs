@@ -7,11 +7,15 @@
 
 pub mod commit;
 pub mod connection;
+pub mod connection_counts;
 pub mod delete_records;
 pub mod fetch;
 pub mod fill;
+pub mod held;
 pub mod jobs;
 pub mod journal;
+pub mod lines;
+pub mod looks;
 pub mod lookup;
 pub mod ops;
 pub mod ownership;
@@ -21,6 +25,7 @@ pub mod produce;
 pub mod reads;
 pub mod recovery;
 pub mod requests;
+pub mod trim;
 pub mod upkeep;
 
 use std::collections::HashMap;
@@ -39,16 +44,20 @@ use crate::session::{FetchSessionLimits, FetchSessions};
 use crate::settings::BrokerSettings;
 use crate::shard::commit::Commit;
 use crate::shard::connection::{Connection, HeldBack};
+use crate::shard::connection_counts::ConnectionCounts;
 use crate::shard::delete_records::Deletions;
 use crate::shard::fetch::Fetches;
 use crate::shard::fill::Fills;
 use crate::shard::journal::Journal;
+use crate::shard::lines::Lines;
+use crate::shard::looks::Looks;
 use crate::shard::lookup::Lookups;
 use crate::shard::ops::{Op, Ops};
 use crate::shard::partitions::Partitions;
 use crate::shard::produce::Produces;
 use crate::shard::reads::{Reader, Reads, Stretch};
 use crate::wait::{Watchers, Wheel};
+use crate::wire::record::Allowance;
 use crate::words::limits::{TIMERS_MAX, WATCHED_PARTITIONS_MAX};
 use crate::words::{Deadline, NodeId, Now, ShardId, TopicPartition};
 
@@ -68,6 +77,8 @@ pub struct ShardNumbers {
     pub producer_expiration_ms: i64,
     pub fill_idle_ms: i64,
     pub disk_full_retry_ms: i64,
+    /// Filled bytes that recovery may have to read again.
+    pub rescan_bytes_max: u64,
     pub tail_cache_bytes: usize,
     pub frame_bytes_max: usize,
     pub request_memory_bytes: usize,
@@ -91,6 +102,8 @@ pub struct ShardStart {
     pub journal: Journal,
     /// What recovery found of partitions, by identity; taken when the image says they are led here.
     pub recovered: Recovered,
+    /// Shared with all shards of the process.
+    pub connection_counts: Arc<ConnectionCounts>,
     pub data_dir: PathBuf,
     /// Set from outside, with a wake: drain.
     pub stop: Arc<AtomicBool>,
@@ -145,8 +158,12 @@ pub struct Shard {
     pub(crate) ops: Ops,
     /// Idle data was filled: write a checkpoint by then.
     pub(crate) checkpoint_due: Option<Deadline>,
+    /// The last checkpoint failed: none before then.
+    pub(crate) checkpoint_after: Option<Deadline>,
 
     pub(crate) connections: HashMap<ConnectionId, Connection>,
+    /// Connections of all shards.
+    pub(crate) connection_counts: Arc<ConnectionCounts>,
     /// Connections with something to do at the end of the turn.
     pub(crate) touched: Vec<ConnectionId>,
     /// Connections that are not read, because their peers are ahead of us.
@@ -157,6 +174,9 @@ pub struct Shard {
     pub(crate) produces: Produces,
     pub(crate) fetches: Fetches,
     pub(crate) lookups: Lookups,
+    /// Produce requests that are not appended yet.
+    pub(crate) lines: Lines,
+    pub(crate) looks: Looks,
     pub(crate) deletions: Deletions,
     pub(crate) asked: requests::Asked,
     pub(crate) producer_ids: ProducerIds,
@@ -191,7 +211,9 @@ impl Shard {
             reads: Reads::default(),
             ops: Ops::default(),
             checkpoint_due: None,
+            checkpoint_after: None,
             connections: HashMap::new(),
+            connection_counts: start.connection_counts,
             touched: Vec::new(),
             held_back: HeldBack::default(),
             request_bytes: 0,
@@ -202,6 +224,8 @@ impl Shard {
             produces: Produces::default(),
             fetches: Fetches::default(),
             lookups: Lookups::default(),
+            lines: Lines::default(),
+            looks: Looks::default(),
             deletions: Deletions::default(),
             asked: requests::Asked::default(),
             producer_ids: ProducerIds::default(),
@@ -242,7 +266,7 @@ impl Shard {
                 self.fill_operation_done(now, op, result, effects);
             }
             Op::GrowJournal { number } => self.journal_grown(number, result),
-            Op::Checkpoint { through } => self.checkpointed(through, result),
+            Op::Checkpoint { through } => self.checkpointed(now, through, result),
             Op::JournalFlush => self.journal_flushed(now, &result, effects),
             Op::Sweep { what } => {
                 if let Err(fault) = result {
@@ -283,6 +307,12 @@ impl Shard {
                 self.extent_read(stretch, result, effects);
                 self.wake_readers(now, slot, effects);
             }
+            Op::TrimSegment {
+                slot,
+                topic_partition,
+            } => self.segment_trimmed(slot, topic_partition, &result),
+            Op::LookForProduce { key } => self.looked_for_produce(now, key, result, effects),
+            Op::LookForLookup { key, at } => self.looked_for_lookup(key, at, result, effects),
             // The partition went away meanwhile.
             Op::OpenSegment { .. } | Op::SealSegment { .. } => {}
         }
@@ -345,9 +375,11 @@ impl Machine<Message> for Shard {
         self.schedule_flush(now, effects);
         self.schedule_fills(now, effects);
         self.schedule_checkpoint(now, effects);
+        self.schedule_trims(now, effects);
         self.evict_tail();
         self.settle_connections(now, effects);
         self.drain_on(now, effects);
+        self.looks.turn = Allowance::of_a_turn();
     }
 
     fn next_deadline(&self) -> Option<Deadline> {
@@ -355,7 +387,10 @@ impl Machine<Message> for Shard {
             self.wheel.next_deadline(),
             self.fill_deadline(),
             // While one is written the next cannot begin: its end is what wakes us.
-            self.checkpoint_due.filter(|_| !self.journal.checkpointing),
+            self.checkpoint_due
+                .filter(|_| !self.journal.checkpointing)
+                .map(|due| self.checkpoint_after.map_or(due, |after| due.max(after))),
+            self.trim_deadline(),
             self.journal.debt.due(),
         ]
         .into_iter()

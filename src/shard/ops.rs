@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use crate::devices::OpId;
 use crate::log::journal_ring::JournalFile;
+use crate::shard::lookup::LookupKey;
 use crate::shard::partition::Slot;
+use crate::shard::produce::ProduceKey;
 use crate::words::{Offset, TopicPartition};
 
 /// What to do when an operation comes back.
@@ -31,6 +33,8 @@ pub enum Op {
         topic_partition: TopicPartition,
         segment: Offset,
         end_position: u64,
+        /// First offset of the run; what is written before it is in the journal too.
+        first_offset: Offset,
         next_offset: Offset,
     },
     /// A job that opens the active segment of a partition.
@@ -44,6 +48,11 @@ pub enum Op {
         slot: Slot,
         topic_partition: TopicPartition,
         segment: Offset,
+    },
+    /// A job that takes the zeros off the end of an idle partition's active segment.
+    TrimSegment {
+        slot: Slot,
+        topic_partition: TopicPartition,
     },
     /// A job that opens a segment for reading.
     OpenForRead {
@@ -61,6 +70,10 @@ pub enum Op {
     },
     /// A job that writes the shard's checkpoint.
     Checkpoint { through: u64 },
+    /// A look into produced batches.
+    LookForProduce { key: ProduceKey },
+    /// A look for one partition of a lookup: places of its topic and its partition in the request.
+    LookForLookup { key: LookupKey, at: (usize, usize) },
     /// A job whose result nobody needs (deleting files of old segments or topics).
     Sweep { what: &'static str },
 }

@@ -107,6 +107,7 @@ impl Shard {
             open_run_bytes: 0,
             fill_by: None,
             unflushed_messages: 0,
+            held: None,
             offline,
             unrecovered: offline,
         });
@@ -144,6 +145,9 @@ impl Shard {
             return;
         };
         self.commit.forget(slot);
+        if partition.held.is_some() {
+            self.release_hold();
+        }
         self.journal.ring.forget(id);
         self.reads.forget(slot, None);
         for key in owed {

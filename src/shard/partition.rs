@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::devices::FileHandle;
 use crate::log::partition::Log;
+use crate::shard::held::Held;
 use crate::shard::produce::ProduceKey;
 use crate::wait::OffsetQueue;
 use crate::words::{Deadline, Offset, TopicPartition};
@@ -29,6 +30,9 @@ pub struct Partition {
     pub fill_by: Option<Deadline>,
     /// Messages since the last flush, where the topic lets answers leave before it.
     pub unflushed_messages: i64,
+    /// A run that went past the journal found the disk full: nothing is appended until it is
+    /// stored (`shard/held.rs`).
+    pub held: Option<Held>,
     /// Set when a write or flush failed: nothing is appended or vouched for any more.
     pub offline: bool,
     /// Recovery could not vouch for it: what is there is unknown, so that even reading is refused
@@ -47,6 +51,12 @@ pub struct Files {
     /// Bytes of the active segment's indexes that are in their files.
     pub index_bytes_written: usize,
     pub time_bytes_written: usize,
+    /// The `leader-epoch-checkpoint` of the last checkpoint.
+    pub epochs_written: Vec<u8>,
+    /// The file ends in zeros, to be taken off when nothing is appended until then.
+    pub trim_by: Option<Deadline>,
+    /// The partition is in the queue of those to be trimmed.
+    pub trim_queued: bool,
 }
 
 /// What stands between a fill and its file.
@@ -62,6 +72,11 @@ pub enum FileState {
     },
     /// A job trims it and writes its indexes.
     Sealing,
+    /// A job takes the zeros off its end; it is open again behind it.
+    Trimming {
+        segment: Offset,
+        file: FileHandle,
+    },
 }
 
 impl Partition {
@@ -73,6 +88,19 @@ impl Partition {
                 file,
             } if *open == segment => Some(file),
             _ => None,
+        }
+    }
+
+    /// A group that reaches `end` waits with the partition for space.
+    pub fn holds(&self, end: Offset) -> bool {
+        self.held.as_ref().is_some_and(|held| end > held.from)
+    }
+
+    /// How far fills may go: what is durable, or a run that waits for space.
+    pub fn fill_limit(&self) -> Offset {
+        match &self.held {
+            Some(held) if held.ready => held.until,
+            _ => self.log.high_watermark(),
         }
     }
 

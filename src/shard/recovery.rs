@@ -1,7 +1,7 @@
 //! Recovery: from whatever a stop, a crash or Apache Kafka left in the data directory to logs that
 //! are whole, durable and known, with empty journals.
 //!
-//! Runs on one thread before any shard starts; owns the order of steps. Never serves anything,
+//! Runs before any shard starts, step 2 on several threads, a partition each; owns the order of steps. Never serves anything,
 //! never reads a clock, and decides nothing by itself: verdicts come from `log::verdict`.
 //!
 //! The order is what makes a crash in the middle harmless:
@@ -14,7 +14,9 @@
 //! in the segments and skipped.
 
 mod active;
+mod crew;
 mod journals;
+mod one;
 mod partition;
 mod segment_io;
 
@@ -23,7 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::journals::{JournalDirectory, Journals};
-use self::partition::{Rebuilt, Stop, Task};
+use self::one::{Outcome, Whole};
 use crate::devices::{DirEntry, Disk};
 use crate::log::append_rules::LogSettings;
 use crate::log::checkpoints::{
@@ -32,14 +34,14 @@ use crate::log::checkpoints::{
 use crate::log::epochs::LeaderEpochs;
 use crate::log::names::{
     CLEAN_SHUTDOWN, LOG_START_CHECKPOINT, LogDir, LogDirKind, PARTITION_METADATA,
-    RECOVERY_POINT_CHECKPOINT, SegmentFile as SegmentName, SegmentFileStage,
-    encode_partition_metadata, log_dir_name, marked_dir_name, parse_partition_metadata,
+    RECOVERY_POINT_CHECKPOINT, SegmentFile as SegmentName, SegmentFileKind, SegmentFileStage,
+    log_dir_name, marked_dir_name, parse_partition_metadata,
 };
 use crate::log::producers::Producers;
 use crate::log::segment_indexes::SegmentIndexes;
 use crate::log::time_index::TimestampOffset;
 use crate::log::verdict::{self, DirectoryFacts, DirectoryId, DirectoryVerdict};
-use crate::words::{LeaderEpoch, Offset, ShardId, TimestampMs, TopicId, TopicPartition};
+use crate::words::{Offset, ShardId, TimestampMs, TopicId, TopicPartition};
 
 /// Name of the checkpoint, both of the data directory and of a journal directory.
 pub const CHECKPOINT: &str = "checkpoint";
@@ -67,6 +69,25 @@ pub struct RecoveryInput<'a> {
     pub salt: u32,
     /// Bound of the producers that one partition remembers.
     pub producers_max: usize,
+    /// Partitions recovered at a time. Nearly all of the time goes into waiting for flushes.
+    pub threads: usize,
+}
+
+impl<'a> RecoveryInput<'a> {
+    /// The topic of a partition that metadata knows.
+    fn live(&self, id: TopicPartition) -> Option<&'a LiveTopic> {
+        let topic = self.topics.get(&id.topic)?;
+        (0..topic.partitions)
+            .contains(&id.partition.0)
+            .then_some(topic)
+    }
+
+    fn path_of(&self, id: TopicPartition) -> PathBuf {
+        let name = self
+            .live(id)
+            .map_or_else(String::new, |topic| topic.name.clone());
+        self.data_dir.join(log_dir_name(&name, id.partition))
+    }
 }
 
 /// How far recovery is.
@@ -221,6 +242,8 @@ struct Ground {
     recovery_points: BTreeMap<(String, i32), Offset>,
     log_starts: BTreeMap<(String, i32), Offset>,
     kafka_stopped_cleanly: bool,
+    /// Kafka wrote last, as far as can be told.
+    of_kafka: bool,
     journals: Journals,
     journal_directories: usize,
     notes: Vec<Note>,
@@ -233,6 +256,7 @@ impl Ground {
         let has = |name: &str| listed.iter().any(|entry| entry.name == name);
         let mut ground = Ground {
             kafka_stopped_cleanly: has(CLEAN_SHUTDOWN),
+            of_kafka: false,
             listed: Vec::new(),
             incarnation_max: 0,
             marks: BTreeMap::new(),
@@ -244,6 +268,7 @@ impl Ground {
         };
         let own = ground.checkpoint(disk, &data.join(CHECKPOINT))?;
         let incarnation = own.as_ref().map(|own| own.through.incarnation);
+        ground.of_kafka = own.is_none() || ground.kafka_stopped_cleanly;
         // Kafka removes its sign when it starts, and so does commit(): if it is here, Kafka ran
         // and stopped since, and knows better than an older checkpoint of ours.
         if own.is_none() || ground.kafka_stopped_cleanly {
@@ -251,11 +276,17 @@ impl Ground {
             ground.log_starts = offsets(disk, &data.join(LOG_START_CHECKPOINT))?;
         }
         ground.take_marks(own.as_ref());
+        let mut directories = Vec::new();
         for entry in &listed {
             let number = journals::journal_directory_number(&entry.name);
             if entry.is_dir && number.is_some() {
-                ground.journal(disk, &data.join(&entry.name), incarnation)?;
+                directories.push(ground.journal(disk, &data.join(&entry.name), incarnation)?);
             }
+        }
+        ground.journal_directories = directories.len();
+        let read = |directory: &JournalDirectory| Journals::read(disk, directory);
+        for journals in crew::in_parallel(input.threads, &directories, read, |_| {})? {
+            ground.journals.join(journals);
         }
         if ground.kafka_stopped_cleanly {
             ground.marks.clear();
@@ -264,6 +295,15 @@ impl Ground {
         ground.incarnation_max = ground.incarnation_max.max(ground.journals.incarnation_max);
         ground.listed = listed;
         Ok(ground)
+    }
+
+    /// Something of ours tells of the partition, or it may well be Kafka's, which did not always
+    /// name topics.
+    fn knows(&self, id: TopicPartition) -> bool {
+        self.of_kafka
+            || self.marks.contains_key(&id)
+            || self.journals.batches.contains_key(&id)
+            || self.journals.proofs.contains_key(&id)
     }
 
     /// Reads a checkpoint of ours; a rotten one counts as none, which costs time, not data.
@@ -314,19 +354,20 @@ impl Ground {
         }
     }
 
+    /// What is known of a journal before it is read.
     fn journal(
         &mut self,
         disk: &dyn Disk,
         path: &Path,
         incarnation: Option<u64>,
-    ) -> Result<(), RecoveryError> {
+    ) -> Result<JournalDirectory, RecoveryError> {
         let checkpoint = self.checkpoint(disk, &path.join(CHECKPOINT))?;
         let checkpoint = checkpoint.filter(|checkpoint| {
             incarnation.is_none_or(|wanted| checkpoint.through.incarnation == wanted)
         });
         self.take_marks(checkpoint.as_ref());
         let through = checkpoint.as_ref().map(|checkpoint| checkpoint.through);
-        let directory = JournalDirectory {
+        Ok(JournalDirectory {
             path: path.to_owned(),
             incarnation: incarnation.or(through.map(|through| through.incarnation)),
             checkpointed: through.map_or(0, |through| through.sequence),
@@ -334,9 +375,7 @@ impl Ground {
                 .iter()
                 .flat_map(|checkpoint| checkpoint.partitions.iter().map(|mark| mark.id))
                 .collect(),
-        };
-        self.journal_directories = self.journal_directories.saturating_add(1);
-        self.journals.read(disk, &directory)
+        })
     }
 }
 
@@ -376,15 +415,22 @@ impl<'a> Run<'a> {
             .collect();
         let mut wanted: BTreeSet<TopicPartition> = BTreeSet::new();
         for entry in ground.listed.iter().filter(|entry| entry.is_dir) {
-            let Some(dir) = LogDir::parse(&entry.name).filter(|dir| dir.kind == LogDirKind::Live)
-            else {
-                continue;
+            let dir = match LogDir::parse(&entry.name) {
+                Some(dir) if dir.kind == LogDirKind::Live => dir,
+                Some(dir) if dir.kind == LogDirKind::Stray => {
+                    let path = self.input.data_dir.join(&entry.name);
+                    self.recovered.strays.push(path);
+                    continue;
+                }
+                _ => continue,
             };
             let id = by_name.get(dir.topic.as_str()).map(|topic| TopicPartition {
                 topic: *topic,
                 partition: dir.partition,
             });
-            if let Some(id) = self.directory(&dir, id.filter(|id| self.live(*id).is_some()))? {
+            let id = id.filter(|id| self.live(*id).is_some());
+            let known = id.is_some_and(|id| ground.knows(id));
+            if let Some(id) = self.directory(&dir, id, known)? {
                 wanted.insert(id);
             }
         }
@@ -398,26 +444,50 @@ impl<'a> Run<'a> {
         for lost in &ground.journals.lost {
             self.lost_entry(lost);
         }
-        let partitions = wanted.len();
-        for (partitions_done, id) in wanted.into_iter().enumerate() {
-            progress(Progress {
-                partitions_done,
-                partitions,
-                bytes_scanned: self.recovered.summary.bytes_scanned,
-                bytes_replayed: self.recovered.summary.bytes_replayed,
-            });
-            if !self.is_offline(id) {
-                self.partition(ground, id)?;
+        wanted.retain(|id| !self.is_offline(*id));
+        let wanted: Vec<TopicPartition> = wanted.into_iter().collect();
+        self.recover_all(ground, &wanted, progress)
+    }
+
+    /// Recovers partitions, several at a time.
+    fn recover_all(
+        &mut self,
+        ground: &Ground,
+        wanted: &[TopicPartition],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), RecoveryError> {
+        let mut done = Progress {
+            partitions_done: 0,
+            partitions: wanted.len(),
+            bytes_scanned: 0,
+            bytes_replayed: 0,
+        };
+        let (disk, input) = (self.disk, self.input);
+        let outcomes = crew::in_parallel(
+            input.threads,
+            wanted,
+            |id| one::recover(disk, input, ground, *id),
+            |outcome| {
+                done.partitions_done = done.partitions_done.saturating_add(1);
+                if let Outcome::Whole(whole) = outcome {
+                    done.bytes_scanned = done.bytes_scanned.saturating_add(whole.bytes_scanned);
+                    done.bytes_replayed = done.bytes_replayed.saturating_add(whole.bytes_replayed);
+                }
+                progress(done);
+            },
+        )?;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Whole(whole) => self.take(*whole),
+                Outcome::Offline(offline) => self.recovered.offline.push(*offline),
+                Outcome::NotLive => {}
             }
         }
         Ok(())
     }
 
     fn live(&self, id: TopicPartition) -> Option<&'a LiveTopic> {
-        let topic = self.input.topics.get(&id.topic)?;
-        (0..topic.partitions)
-            .contains(&id.partition.0)
-            .then_some(topic)
+        self.input.live(id)
     }
 
     fn is_offline(&self, id: TopicPartition) -> bool {
@@ -428,10 +498,7 @@ impl<'a> Run<'a> {
     }
 
     fn path_of(&self, id: TopicPartition) -> PathBuf {
-        let name = self
-            .live(id)
-            .map_or_else(String::new, |topic| topic.name.clone());
-        self.input.data_dir.join(log_dir_name(&name, id.partition))
+        self.input.path_of(id)
     }
 
     /// Judges a directory that has a partition's name; its partition, when it is to be recovered.
@@ -439,6 +506,7 @@ impl<'a> Run<'a> {
         &mut self,
         dir: &LogDir,
         id: Option<TopicPartition>,
+        known: bool,
     ) -> Result<Option<TopicPartition>, RecoveryError> {
         let path = self
             .input
@@ -454,6 +522,7 @@ impl<'a> Run<'a> {
             id: whose,
             swap_files: files.iter().any(|file| swap(&file.name)),
             quarantined: files.iter().any(|file| file.name == QUARANTINE),
+            foreign: !known && files.iter().any(|file| is_segment(&file.name)),
         });
         let offline = |message: String, path: PathBuf| {
             id.map(|partition| Offline {
@@ -469,7 +538,7 @@ impl<'a> Run<'a> {
             DirectoryVerdict::Recover => return Ok(id),
             DirectoryVerdict::Adopt => {
                 if let Some(id) = id {
-                    self.name_topic(&path, id.topic)?;
+                    one::name_topic(self.disk, &path, id.topic)?;
                 }
                 return Ok(id);
             }
@@ -479,7 +548,7 @@ impl<'a> Run<'a> {
                     self.recovered.strays.push(path);
                 }
             }
-            DirectoryVerdict::ForgetDeletedTopic => self.forget(dir, &path)?,
+            DirectoryVerdict::SetAsideStray => self.set_aside_stray(dir, &path)?,
             DirectoryVerdict::Refuse => {
                 let story = verdict::story(judged.letter).unwrap_or_default();
                 let offline = offline(story.to_owned(), path);
@@ -509,16 +578,9 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn name_topic(&self, directory: &Path, topic: TopicId) -> Result<(), RecoveryError> {
-        let path = directory.join(PARTITION_METADATA);
-        let text = encode_partition_metadata(topic);
-        self.disk
-            .write_atomic(&path, &text)
-            .map_err(at("write", &path))
-    }
-
-    /// Gives a directory of a topic that is gone the name of a deleted one.
-    fn forget(&mut self, dir: &LogDir, path: &Path) -> Result<(), RecoveryError> {
+    /// Gives a directory that is not the live topic's the name of a stray one (Kafka's
+    /// `UnifiedLog.logStrayDirName`).
+    fn set_aside_stray(&mut self, dir: &LogDir, path: &Path) -> Result<(), RecoveryError> {
         let mut unique = [0u8; 16];
         for (to, from) in unique
             .iter_mut()
@@ -526,7 +588,7 @@ impl<'a> Run<'a> {
         {
             *to = from;
         }
-        let name = marked_dir_name(&dir.topic, dir.partition, unique, LogDirKind::Delete);
+        let name = marked_dir_name(&dir.topic, dir.partition, unique, LogDirKind::Stray);
         let to = self.input.data_dir.join(name);
         self.disk.rename(path, &to).map_err(at("rename", path))?;
         self.disk
@@ -552,99 +614,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn partition(&mut self, ground: &Ground, id: TopicPartition) -> Result<(), RecoveryError> {
-        let Some(topic) = self.live(id) else {
-            return Ok(());
-        };
-        let directory = self.path_of(id);
-        match self.disk.list(&directory) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.disk
-                    .create_dir_all(&directory)
-                    .map_err(at("create", &directory))?;
-                self.name_topic(&directory, id.topic)?;
-            }
-            Err(error) => return Err(at("list", &directory)(error)),
-        }
-        let named = (topic.name.clone(), id.partition.0);
-        let mut batches = ground
-            .journals
-            .batches
-            .get(&id)
-            .cloned()
-            .unwrap_or_default();
-        // One journal has them in this order already; a partition that moved between two needs it.
-        batches.sort_by_key(|batch| batch.base_offset);
-        let task = Task {
-            disk: self.disk,
-            directory,
-            id,
-            topic,
-            mark: ground.marks.get(&id).copied(),
-            recovery_point: ground.recovery_points.get(&named).copied(),
-            log_start: ground.log_starts.get(&named).copied(),
-            proof: ground.journals.proofs.get(&id).cloned(),
-            batches: &batches,
-            journals: &ground.journals.files,
-            producers_max: self.input.producers_max,
-        };
-        match task.run() {
-            Ok(rebuilt) => self.take(id, rebuilt),
-            Err(Stop::Offline(offline)) => self.recovered.offline.push(*offline),
-            Err(Stop::Failed(error)) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, id: TopicPartition, rebuilt: Rebuilt<'_>) {
-        let Rebuilt {
-            building,
-            log_start,
-            notes,
-        } = rebuilt;
+    fn take(&mut self, whole: Whole) {
         let summary = &mut self.recovered.summary;
         summary.batches_replayed = summary
             .batches_replayed
-            .saturating_add(building.batches_replayed);
-        summary.bytes_replayed = summary
-            .bytes_replayed
-            .saturating_add(building.bytes_replayed);
-        summary.bytes_scanned = summary.bytes_scanned.saturating_add(building.bytes_scanned);
-        self.recovered.notes.extend(notes);
-        let indexes = building.active.indexes;
-        let index = indexes.mark();
-        let latest = building
-            .epochs
-            .latest()
-            .map_or(LeaderEpoch(-1), |latest| latest.epoch);
-        self.marks.push(PartitionMark {
-            id,
-            log_start,
-            end_offset: building.next,
-            active_base: building.active.base,
-            active_bytes: building.active.file.len(),
-            max_timestamp: index.max_timestamp.timestamp,
-            max_timestamp_offset: index.max_timestamp.offset,
-            offset_index_entries: index.offset_index_entries,
-            time_index_entries: index.time_index_entries,
-            bytes_since_index_entry: index.bytes_since_index_entry,
-            leader_epoch: latest,
-            first_batch_timestamp: building
-                .active
-                .first_batch_timestamp
-                .unwrap_or(TimestampMs(-1)),
-        });
-        let partition = RecoveredPartition {
-            directory: building.directory.to_owned(),
-            segments: building.segments,
-            log_start,
-            next_offset: building.next,
-            epochs: building.epochs,
-            producers: building.producers,
-            indexes,
-        };
-        self.recovered.partitions.insert(id, partition);
+            .saturating_add(whole.batches_replayed);
+        summary.bytes_replayed = summary.bytes_replayed.saturating_add(whole.bytes_replayed);
+        summary.bytes_scanned = summary.bytes_scanned.saturating_add(whole.bytes_scanned);
+        self.recovered.notes.extend(whole.notes);
+        self.marks.push(whole.mark);
+        self.recovered
+            .partitions
+            .insert(whole.mark.id, whole.partition);
     }
 
     /// Writes down what is offline, so that the next start knows it too, and moves journals that
@@ -711,6 +692,10 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
+}
+
+fn is_segment(name: &str) -> bool {
+    SegmentName::parse(name).is_some_and(|file| file.kind == SegmentFileKind::Log)
 }
 
 /// What an operator reads in the partition's directory.

@@ -16,6 +16,7 @@ use crate::session::{
     AskPartition, FINAL_EPOCH, FetchAsk, PartitionRef, TOPIC_IDS_SINCE_VERSION, TopicRef,
 };
 use crate::shard::connection::{self, Connection, HeldBack, Origin, RequestNumber};
+use crate::shard::connection_counts::ConnectionLimits;
 use crate::shard::delete_records::Asker;
 use crate::shard::{Life, Message, Shard, Timer};
 use crate::wire::api_key::{ApiKey, Lane};
@@ -64,32 +65,31 @@ impl Shard {
         effects: &mut Effects<Message>,
     ) {
         let connection = Connection::new(id, peer, self.config.frame_bytes_max, now);
-        if let Some(limit) = self.limit_reached(connection.ip()) {
-            tracing::info!(%peer, open = self.connections.len(), limit, "connection refused");
+        if let Err(limit) = self.admit(connection.ip()) {
+            let (open, here) = (self.connection_counts.open(), self.connections.len());
+            tracing::info!(%peer, open, here, limit, "connection refused");
             effects.push(Effect::Close { connection: id });
             return;
         }
         self.connections.insert(id, connection);
     }
 
-    /// The limit that one more connection from an address would pass.
-    fn limit_reached(&self, ip: IpAddr) -> Option<&'static str> {
+    /// Counts one more connection from an address, or names the limit that it would pass. The
+    /// limits are the process's, so all shards count together.
+    fn admit(&self, ip: IpAddr) -> Result<(), &'static str> {
         if self.life != Life::Serving {
-            return Some("the broker is going");
-        }
-        if self.connections.len() >= self.config.connections_max {
-            return Some("max.connections");
+            return Err("the broker is going");
         }
         let overrides = &self.settings.connections_per_ip_overrides;
         let own = match overrides.is_empty() {
             true => None,
             false => overrides.get(&ip.to_string()),
         };
-        let most = *own.unwrap_or(&self.config.connections_per_ip_max);
-        // Counting takes time: not for a limit that cannot be reached.
-        let reached = self.connections.len() >= most
-            && self.connections.values().filter(|c| c.ip() == ip).count() >= most;
-        reached.then_some("max.connections.per.ip")
+        let limits = ConnectionLimits {
+            all_max: self.config.connections_max,
+            per_ip_max: *own.unwrap_or(&self.config.connections_per_ip_max),
+        };
+        self.connection_counts.admit(ip, limits)
     }
 
     pub(super) fn received(
@@ -124,11 +124,13 @@ impl Shard {
         let Some(connection) = self.connections.remove(&id) else {
             return;
         };
+        self.connection_counts.release(connection.ip());
         self.request_bytes = self
             .request_bytes
             .saturating_sub(connection.counted_bytes());
         self.forget_fetches_of(id);
         self.forget_lookups_of(id);
+        self.abandon_line(id);
         self.deletions.forget(id);
         self.asked
             .open
@@ -450,6 +452,7 @@ impl Shard {
 
     /// Nobody is waited for any longer.
     pub(super) fn close_all_connections(&mut self, effects: &mut Effects<Message>) {
+        self.drop_abandoned_lines();
         for id in self.connections.keys() {
             effects.push(Effect::Close { connection: *id });
         }

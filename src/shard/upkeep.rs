@@ -88,7 +88,7 @@ impl Shard {
     /// Goes on with the way out, at the end of a turn: once appends are durable and everything is
     /// in its segments, seals, writes a last checkpoint and stops when the clients are gone.
     pub(super) fn drain_on(&mut self, now: Now, effects: &mut Effects<Message>) {
-        if self.life != Life::Draining || !self.commit.is_idle() {
+        if self.life != Life::Draining || !self.lines.is_empty() || !self.commit.is_idle() {
             return;
         }
         for slot in self.partitions.slots() {

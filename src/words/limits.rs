@@ -79,6 +79,8 @@ pub const MAILBOX_MESSAGES: usize = 128;
 pub const JOBS_IN_FLIGHT_MAX: usize = 64;
 /// Offload threads of the process.
 pub const OFFLOAD_THREADS: usize = 2;
+/// How far offload threads that compute stand back, as `nice` counts it.
+pub const COMPUTE_NICENESS: i32 = 10;
 /// A turn longer than this, in milliseconds, is a stall.
 pub const STALL_MS: u64 = 5;
 /// Longest pooled buffer, in bytes; a longer one is allocated for its one use.
@@ -130,8 +132,25 @@ pub const DISK_FULL_RETRY_MS: i64 = 1_000;
 pub const SHARD_BUFFER_BYTES: usize = 256 * 1024 * 1024;
 /// Filled bytes that recovery of one shard may have to read again, over all its partitions.
 pub const RESCAN_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Filled bytes of one partition below which a new mark is not worth its flushes.
-pub const RESCAN_BYTES_PER_PARTITION_MIN: u64 = 64 * 1024;
+/// Partitions that recovery works on at a time: it waits for flushes, which the drive takes
+/// together.
+pub const RECOVERY_THREADS: usize = 16;
+/// Quarters of [`RESCAN_BYTES_MAX`]: a checkpoint brings what is unmarked down to one, begins at
+/// [`CHECKPOINT_STEPS`], and fills wait for its end at [`FILLS_STOP_STEPS`].
+pub const RESCAN_STEPS: u64 = 4;
+pub const CHECKPOINT_STEPS: u64 = 2;
+pub const FILLS_STOP_STEPS: u64 = 3;
+/// An active segment's file is trimmed when so long after a fill nothing was appended.
+pub const TRIM_AFTER_FILL_MS: i64 = 5_000;
+/// Trims of a shard in flight: other jobs matter more.
+pub const TRIMS_IN_FLIGHT_MAX: usize = 2;
+// What is in flight when fills stop stays below the bound.
+const _: () = assert!(
+    RESCAN_BYTES_MAX / RESCAN_STEPS * FILLS_STOP_STEPS
+        + (FILLS_IN_FLIGHT_MAX * FILL_BYTES_MAX) as u64
+        + (COMMIT_GROUPS_IN_FLIGHT_MAX * COMMIT_GROUP_BYTES_MAX) as u64
+        <= RESCAN_BYTES_MAX
+);
 
 /// Bytes of one read of older data.
 pub const READ_EXTENT_BYTES: usize = 1024 * 1024;
@@ -161,6 +180,31 @@ pub const UNFINISHED_STALL_MS: i64 = 10_000;
 pub const DRAIN_PATIENCE_MS: i64 = 10_000;
 /// Most bytes that the records of one batch may take when decompressed to be looked at.
 pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What the shard itself may decompress in one turn, in bytes of output (with a price for each batch
+/// and for packing anew, see `wire/record/allowance.rs`); an offload thread does the rest.
+pub const INLINE_UNPACKED_BYTES_MAX: usize = 256 * 1024;
+/// Records that the shard itself may walk in one turn, compressed or not.
+pub const INLINE_RECORDS_MAX: usize = 64 * 1024;
+/// After so many bytes a look on an offload thread ends with the batch it is at, and what is left of
+/// its request goes to the end of the line.
+pub const LOOK_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Looks of one shard that the offload threads know of; more wait at the shard.
+pub const LOOKS_IN_FLIGHT_MAX: usize = 4;
+/// Requests of one connection that are looked at, or were, before the first of them is appended.
+pub const LOOKS_AHEAD_MAX: usize = 4;
+/// Bytes of produce requests that wait to be appended although their clients have left.
+pub const ABANDONED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A request counts as so many of those bytes at least.
+pub const ABANDONED_REQUEST_BYTES_MIN: usize = 64 * 1024;
+/// Threads of the process that look into batches: as many as shards, but no more, and two at least.
+/// Each may hold [`DECOMPRESSED_BYTES_MAX`].
+pub const LOOK_THREADS_MAX: usize = 16;
+/// And no fewer.
+pub const LOOK_THREADS_MIN: usize = 2;
+const _: () = assert!(INLINE_UNPACKED_BYTES_MAX < LOOK_BYTES_MAX);
+const _: () = assert!(LOOK_BYTES_MAX <= DECOMPRESSED_BYTES_MAX);
+const _: () = assert!(LOOKS_IN_FLIGHT_MAX < JOBS_IN_FLIGHT_MAX);
+const _: () = assert!(LOOK_THREADS_MIN <= LOOK_THREADS_MAX);
 /// Runs of batches that one search by time looks at before it gives up.
 pub const LOOKUP_BATCHES_MAX: usize = 4096;
 /// Idempotent producers that a partition remembers.
@@ -172,5 +216,9 @@ const _: () = assert!(PARKED_REQUESTS_MAX <= WATCHED_PARTITIONS_MAX);
 const _: () = assert!(PARKED_REQUESTS_MAX < TIMERS_MAX);
 /// Produce answers that one partition may owe at a time.
 pub const OWED_PER_PARTITION_MAX: usize = 64 * 1024;
-/// Descriptors that are prepared for connections when `max.connections` names no smaller number.
-pub const DESCRIPTORS_FOR_CONNECTIONS: usize = 100_000;
+/// Descriptors of the whole process that are prepared for when `max.connections` is not set: what
+/// Kafka's documentation advises (Operations, "File descriptor limits").
+pub const DESCRIPTORS_ADVISED: usize = 100_000;
+/// Descriptors beside connections and the files that are open for reading: active segments,
+/// journals, the ring.
+pub const DESCRIPTORS_BASE: usize = 1024;

@@ -95,6 +95,35 @@ fn an_address_has_its_own_limit() {
     }
 }
 
+/// Two shards and a place to talk to each.
+fn start_two(settings: &[&str]) -> (tempfile::TempDir, Broker, [String; 2]) {
+    let dir = tempfile::tempdir().unwrap();
+    let settings: Vec<&str> = settings.iter().flat_map(|s| ["-o", s]).collect();
+    let broker = Broker::start_shards(2, dir.path(), &settings);
+    let ports = [broker.ready.first_port, broker.ready.last_port];
+    let places = ports.map(|port| format!("127.0.0.1:{port}"));
+    (dir, broker, places)
+}
+
+#[test]
+fn all_shards_count_connections_together() {
+    for limit in ["max.connections=3", "max.connections.per.ip=3"] {
+        let (_dir, broker, [one, other]) = start_two(&[limit]);
+        let mut open = vec![Peer::to(&one), Peer::to(&one), Peer::to(&other)];
+        for place in [&one, &other] {
+            assert_eq!(Raw::to(place).hear_out(), b"", "{limit}");
+        }
+        broker.logged(&["connection refused", limit.split('=').next().unwrap()]);
+        // One goes on one shard, another may come on the other.
+        drop(open.remove(0));
+        open.push(comes_in(&other));
+        for peer in &mut open {
+            peer.metadata(None);
+        }
+        assert_eq!(Raw::to(&one).hear_out(), b"", "{limit}");
+    }
+}
+
 #[test]
 fn a_quiet_connection_closes_and_one_that_waits_for_its_answer_does_not() {
     let (_dir, broker) = start(&["connections.max.idle.ms=400"]);

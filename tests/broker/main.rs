@@ -10,6 +10,8 @@
     reason = "a test may tell a longer story; tests/tidy.rs bounds it"
 )]
 
+mod asked;
+mod bombs;
 mod hostile;
 mod limits;
 mod process;

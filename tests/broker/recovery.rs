@@ -275,6 +275,13 @@ fn content(at: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
+/// As [`content`], by name in the directory.
+fn files(at: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let by_name =
+        |(path, bytes): (PathBuf, Vec<u8>)| (path.strip_prefix(at).unwrap().to_owned(), bytes);
+    content(at).into_iter().map(by_name).collect()
+}
+
 #[test]
 fn a_directory_that_kafka_wrote_is_refused_by_name_and_not_touched() {
     let dir = tempfile::tempdir().unwrap();
@@ -352,4 +359,69 @@ fn a_partition_that_metadata_does_not_know_is_named_and_left() {
     assert_eq!(Peer::of(&broker).metadata(None).topics.len(), 1);
     broker.stop();
     assert_eq!(content(&stray), before);
+}
+
+#[test]
+fn a_stray_partition_makes_way_for_a_topic_of_its_name_and_is_never_served_or_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut peer = Peer::of(&broker);
+    peer.create("named", 1, &[]);
+    peer.store("named", 0, &["old"]);
+    broker.stop();
+    // One with the id of another topic, one with no id at all.
+    let named = dir.path().join("named-0");
+    let kept = files(&named);
+    let broker = Broker::start(dir.path(), &[]);
+    assert_eq!(Peer::of(&broker).delete("named"), ErrorCode::NONE);
+    broker.stop();
+    assert!(!named.exists());
+    fs::create_dir(&named).unwrap();
+    for (name, bytes) in &kept {
+        fs::write(named.join(name), bytes).unwrap();
+    }
+    let nameless = dir.path().join("nameless-0");
+    fs::create_dir(&nameless).unwrap();
+    fs::write(nameless.join("00000000000000000000.log"), batch(&["x"])).unwrap();
+    let before = [kept, files(&nameless)];
+
+    let broker = Broker::start(dir.path(), &[]);
+    let mut peer = Peer::of(&broker);
+    for topic in ["named", "nameless"] {
+        peer.create(topic, 1, &[]);
+        assert_eq!(peer.store(topic, 0, &["new"]), 0);
+    }
+    broker.stop();
+    let strays = || -> Vec<PathBuf> {
+        let mut found: Vec<PathBuf> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().ends_with("-stray"))
+            .collect();
+        found.sort();
+        found
+    };
+    let found = strays();
+    assert_eq!(found.len(), 2, "{found:?}");
+    let is_of = |path: &PathBuf, topic: &str| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with(&format!("{topic}-0.")) && name.len() == topic.len() + 3 + 32 + 6
+    };
+    assert!(
+        is_of(&found[0], "named") && is_of(&found[1], "nameless"),
+        "{found:?}"
+    );
+
+    let broker = Broker::start(dir.path(), &[]);
+    for path in &found {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        broker.logged(&["WARN", "not served", &name]);
+    }
+    let mut peer = Peer::of(&broker);
+    for topic in ["named", "nameless"] {
+        assert_eq!(peer.read(topic, 0, 0), ["new"]);
+    }
+    broker.stop();
+    assert_eq!(strays(), found);
+    assert_eq!([files(&found[0]), files(&found[1])], before);
 }

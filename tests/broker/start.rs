@@ -92,6 +92,18 @@ fn a_bad_value_refuses_the_start_and_names_key_value_and_what_is_allowed() {
 }
 
 #[test]
+fn a_port_given_as_a_flag_leaves_the_host_of_the_file() {
+    let dir = dir();
+    let file = dir.path().join("server.properties");
+    fs::write(&file, "listeners=PLAINTEXT://127.0.0.1:1\n").unwrap();
+    let mut command = serve(&["--port", "0", "--shards", "1"]);
+    command.arg("--config").arg(&file);
+    command.arg("--data").arg(dir.path().join("data"));
+    let broker = Broker::run(command).unwrap();
+    assert_eq!(broker.ready.host, "127.0.0.1");
+}
+
+#[test]
 fn without_any_configuration_it_serves_one_shard_per_allowed_core_from_kafkas_port() {
     let dir = dir();
     // Somebody else may have Kafka's port: only the port is told then, nothing else.
@@ -296,6 +308,44 @@ fn too_little_lockable_memory_is_refused_with_the_command_that_raises_it() {
     }
 }
 
+/// The soft limit of open files of a process.
+fn soft_descriptors(broker: &Broker) -> u64 {
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", broker.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok())
+        .unwrap()
+}
+
+#[test]
+fn the_soft_limit_of_descriptors_is_raised_and_only_a_hard_one_that_is_too_small_is_told() {
+    let start = |limits: &str, settings: &[&str]| {
+        let dir = dir();
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={limits}")).arg(program());
+        command.args(["serve", "--host", "127.0.0.1", "--port", "0"]);
+        command.args(["--shards", "1", "--data"]).arg(dir.path());
+        for setting in settings {
+            command.args(["-o", setting]);
+        }
+        (Broker::run(command).unwrap(), dir)
+    };
+    // What 500 connections need is there, behind a soft limit that hides it.
+    let (broker, _dir) = start("64:4000", &["max.connections=500"]);
+    assert_eq!(soft_descriptors(&broker), 4000);
+    assert!(!broker.stop().contains("RLIMIT_NOFILE"));
+    let (broker, _dir) = start("64:4000", &["max.connections=5000"]);
+    let told = broker.logged(&["WARN", "RLIMIT_NOFILE"]);
+    assert!(
+        told.contains("4000") && told.contains("max.connections"),
+        "{told}"
+    );
+    let (broker, _dir) = start("64:4000", &[]);
+    let told = broker.logged(&["WARN", "RLIMIT_NOFILE"]);
+    assert!(told.contains("100000"), "{told}");
+}
+
 #[test]
 fn a_directory_that_cannot_be_written_is_refused_with_its_name() {
     let dir = dir();
@@ -304,7 +354,10 @@ fn a_directory_that_cannot_be_written_is_refused_with_its_name() {
     let refused_there = refused(serve_on(&in_a_file, &[]));
     assert_eq!(refused_there.code, Some(1));
     let place = in_a_file.display().to_string();
-    assert!(refused_there.log.contains(&place), "{}", refused_there.log);
+    for words in [place.as_str(), "needed:", "To mend it:"] {
+        let log = &refused_there.log;
+        assert!(log.contains(words), "{words}: {log}");
+    }
 
     // Root may write anywhere, so root goes as nobody.
     let closed = dir.path().join("closed");

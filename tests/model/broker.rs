@@ -13,8 +13,9 @@ use ottla::devices::world::dice::Dice;
 use ottla::devices::world::{ClientEnd, World, WorldSettings};
 use ottla::devices::{BufferPool, Disk, PeerId};
 use ottla::metadata::{ImageCell, MetadataImage};
-use ottla::serve;
+use ottla::serve::{self, StartFacts};
 use ottla::settings::{BrokerSettings, load};
+use ottla::shard::recovery::Summary;
 use ottla::shard::{Shard, ShardStart, control_peer};
 use ottla::words::{NodeId, PartitionIndex, ShardId};
 
@@ -27,6 +28,10 @@ pub struct Broker {
     cell: Option<Arc<ImageCell>>,
     stop: Arc<AtomicBool>,
     shards: u16,
+    /// Bound of what recovery reads again, if not the broker's own.
+    pub rescan_bytes_max: Option<u64>,
+    /// What the last start had to do.
+    pub recovered: Summary,
     /// Feeds ids, salts and seeds of shards, whatever the world's own dice do.
     dice: Dice,
 }
@@ -51,6 +56,8 @@ impl Broker {
             cell: None,
             stop: Arc::default(),
             shards: 0,
+            rescan_bytes_max: None,
+            recovered: Summary::default(),
             dice,
         }
     }
@@ -76,10 +83,21 @@ impl Broker {
         let data_dir = PathBuf::from(DATA_DIR);
         let salt = u32::try_from(self.dice.roll(1 << 32)).unwrap_or(0);
         let now = self.world.now().wall;
-        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, salt, now)
+        let start = StartFacts {
+            salt,
+            now,
+            threads: 1,
+        };
+        let ground = serve::recover(&disk, &data_dir, &image, &self.settings, start)
             .map_err(|failure| failure.to_string())?;
         self.stop = Arc::default();
         self.shards = shards;
+        self.recovered = ground.summary;
+        let mut numbers = serve::numbers(&self.settings);
+        if let Some(bytes) = self.rescan_bytes_max {
+            numbers.rescan_bytes_max = bytes;
+        }
+        let connection_counts = Arc::default();
         for (shard, node) in (0u16..).zip(node_ids) {
             let journal = serve::open_journal(
                 &*disk,
@@ -93,12 +111,13 @@ impl Broker {
                 shard: ShardId(shard),
                 node,
                 control: control_peer(shards),
-                numbers: serve::numbers(&self.settings),
+                numbers,
                 settings: Arc::clone(&self.settings),
                 image: Arc::clone(&started.cell),
                 pool: BufferPool::new(64 << 20),
                 journal,
                 recovered: Arc::clone(&ground.logs),
+                connection_counts: Arc::clone(&connection_counts),
                 data_dir: data_dir.clone(),
                 stop: Arc::clone(&self.stop),
                 seed: self.dice.any(),

@@ -71,7 +71,7 @@ fn devices<M: Send>(endpoint: Endpoint<M>, door: bool) -> MachineDevices<M> {
         listener: door.then(|| net::listen(anywhere).unwrap()),
         endpoint,
         disk: Arc::new(KernelDisk::new()),
-        offload: Offload::start(2).unwrap(),
+        offload: Offload::start(2, 1).unwrap(),
         buffer_bytes: 64 << 20,
     }
 }
@@ -542,6 +542,49 @@ fn faults_are_told_and_classed() {
 }
 
 #[test]
+fn a_job_that_blocks_never_waits_for_those_that_compute() {
+    const COMPUTING: u64 = 4;
+    let (tell, told) = channel();
+    let (holds, held): (Vec<_>, Vec<_>) = (0..COMPUTING).map(|_| channel::<()>()).unzip();
+    let mut holds = Some(holds);
+    let mut held = Some(held);
+    let mut left = COMPUTING;
+    let shard = run(false, move |(_, event, effects, _)| match event {
+        None => {
+            let Some(held) = held.take() else {
+                return;
+            };
+            for (op, held) in (1..).zip(held) {
+                // Ends when the job that blocks has ended.
+                let job: Job = Box::new(move |_| {
+                    let _ = held.recv();
+                    Ok(Box::new(()))
+                });
+                effects.push(Effect::Compute { op: OpId(op), job });
+            }
+            let job: Job = Box::new(|_| Ok(Box::new(())));
+            effects.push(Effect::Job { op: OpId(0), job });
+        }
+        Some(Event::Done { op: OpId(0), .. }) => {
+            tell.send(0).unwrap();
+            drop(holds.take());
+        }
+        Some(Event::Done { op, .. }) => {
+            tell.send(op.0).unwrap();
+            left -= 1;
+            if left == 0 {
+                effects.push(Effect::Stop);
+            }
+        }
+        _ => {}
+    });
+    let first = told.recv_timeout(Duration::from_secs(20));
+    assert_eq!(first, Ok(0), "the job waits for those that compute");
+    shard.thread.join().unwrap().unwrap();
+    assert_eq!(told.iter().count() as u64, COMPUTING);
+}
+
+#[test]
 fn every_job_is_answered_once_a_panicking_one_too() {
     let count = 3 * crate::words::limits::JOBS_IN_FLIGHT_MAX as u64;
     let (tell, told) = channel();
@@ -555,7 +598,10 @@ fn every_job_is_answered_once_a_panicking_one_too() {
                     8 => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
                     _ => Ok(Box::new(n * 2)),
                 });
-                Effect::Job { op: OpId(n), job }
+                match n % 2 {
+                    0 => Effect::Job { op: OpId(n), job },
+                    _ => Effect::Compute { op: OpId(n), job },
+                }
             }));
         }
         Some(Event::Done { op, result }) => {

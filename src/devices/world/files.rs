@@ -116,8 +116,9 @@ impl<M: fmt::Debug + 'static> World<M> {
         self.start_operation(operation, delay);
     }
 
-    pub(super) fn start_job(&mut self, machine: PeerId, op: OpId, job: Job) {
-        let trouble = self.trouble(machine, OperationKind::Job, None, 0, 0);
+    /// `kind`: one that blocks or one that computes.
+    pub(super) fn start_job(&mut self, machine: PeerId, op: OpId, job: Job, kind: OperationKind) {
+        let trouble = self.trouble(machine, kind, None, 0, 0);
         let delay = self.delay(&self.settings.pace.job_ns.clone());
         let operation = FileOperation {
             machine,
@@ -178,7 +179,7 @@ impl<M: fmt::Debug + 'static> World<M> {
                 let fails = self.dice.once_in(faults.read_once_in);
                 return fails.then_some(Trouble::Fails(FaultKind::Dead));
             }
-            OperationKind::Job => return None,
+            OperationKind::Job | OperationKind::Compute => return None,
         };
         if write && self.dice.once_in(faults.write_once_in) {
             return Some(Trouble::Fails(fault));

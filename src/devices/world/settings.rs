@@ -106,6 +106,7 @@ pub enum OperationKind {
     Flush,
     Read,
     Job,
+    Compute,
 }
 
 /// What befalls an operation.

@@ -97,19 +97,45 @@ struct Contents {
 }
 
 impl Journals {
-    /// Reads one directory and adds what it says.
+    /// What one directory says.
     pub(super) fn read(
-        &mut self,
         disk: &dyn Disk,
         directory: &JournalDirectory,
-    ) -> Result<(), RecoveryError> {
-        let contents = self.contents(disk, directory)?;
+    ) -> Result<Journals, RecoveryError> {
+        let mut journals = Journals::default();
+        let contents = journals.contents(disk, directory)?;
         let highest = contents.entries.last_key_value().map(|((of, _), _)| *of);
-        let Some(incarnation) = directory.incarnation.or(highest) else {
-            return Ok(());
-        };
-        self.chain(directory, incarnation, &contents);
-        Ok(())
+        if let Some(incarnation) = directory.incarnation.or(highest) {
+            journals.chain(directory, incarnation, &contents);
+        }
+        Ok(journals)
+    }
+
+    /// Adds what another directory says, behind what is known.
+    pub(super) fn join(&mut self, other: Journals) {
+        let files = self.files.len();
+        self.files.extend(other.files);
+        for (partition, batches) in other.batches {
+            let moved = batches.into_iter().map(|batch| BatchRef {
+                file: batch.file.saturating_add(files),
+                ..batch
+            });
+            self.batches.entry(partition).or_default().extend(moved);
+        }
+        for (partition, proof) in other.proofs {
+            self.prove_to(partition, proof);
+        }
+        self.lost.extend(other.lost);
+        for (partition, directories) in other.holders {
+            self.holders
+                .entry(partition)
+                .or_default()
+                .extend(directories);
+        }
+        self.incarnation_max = self.incarnation_max.max(other.incarnation_max);
+        self.entries = self.entries.saturating_add(other.entries);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.notes.extend(other.notes);
     }
 
     fn contents(
@@ -370,11 +396,15 @@ impl Journals {
             end: Offset(mark.last_offset.0.saturating_add(1)),
             source: source.display().to_string(),
         };
-        match self.proofs.get_mut(&mark.topic_partition) {
+        self.prove_to(mark.topic_partition, proof);
+    }
+
+    fn prove_to(&mut self, partition: TopicPartition, proof: Proof) {
+        match self.proofs.get_mut(&partition) {
             Some(known) if known.end >= proof.end => {}
             Some(known) => *known = proof,
             None => {
-                self.proofs.insert(mark.topic_partition, proof);
+                self.proofs.insert(partition, proof);
             }
         }
     }

@@ -214,17 +214,15 @@ impl BatchBuilder {
 
 /// The same batch in another codec, for a topic whose `compression.type` is not the producer's
 /// (Kafka re-encodes in `LogValidator`). Every record stays as it is, byte for byte; bits of the
-/// attributes that mean nothing are dropped.
+/// attributes that mean nothing are dropped. `records` are the batch's when not compressed.
 pub fn recode(
-    batch: &CheckedBatch,
+    header: &BatchHeader,
+    records: &[u8],
     codec: Codec,
     level: Option<i32>,
-    output_max: usize,
 ) -> Result<CheckedBatch, BuildFault> {
-    let mut header = batch.header;
-    let records =
-        compression::unpack(&header, batch.body(), output_max).map_err(BuildFault::Compression)?;
-    let body = compression::compress(codec, &records, level).map_err(BuildFault::Compression)?;
+    let mut header = *header;
+    let body = compression::compress(codec, records, level).map_err(BuildFault::Compression)?;
     header.drop_unused_attributes();
     header.set_codec(codec);
     let bytes = finish(header, &body)?;

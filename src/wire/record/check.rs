@@ -9,7 +9,6 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::compression::{self, CompressionFault};
 use super::crc;
 use super::header::{
     BATCH_HEADER_BYTES, BatchHeader, Codec, HeaderFault, LOG_OVERHEAD_BYTES, MAGIC_V2,
@@ -253,8 +252,6 @@ pub struct RecordRules {
     pub now: TimestampMs,
     /// The topic is compacted: every record needs a key.
     pub compacted: bool,
-    /// Most bytes that the records may take when decompressed.
-    pub output_max: usize,
 }
 
 /// What the walk over the records found out.
@@ -290,8 +287,6 @@ pub enum RecordsRefusalKind {
     InvalidTimestamp,
     /// The bytes are not the promised records: INVALID_RECORD(87), message null, none named.
     Malformed(RecordFault),
-    /// The records do not decompress: see [`CompressionFault`].
-    Compression(CompressionFault),
 }
 
 impl fmt::Display for RecordsRefusal {
@@ -302,7 +297,6 @@ impl fmt::Display for RecordsRefusal {
             }
             RecordsRefusalKind::InvalidTimestamp => f.write_str("timestamps are invalid"),
             RecordsRefusalKind::Malformed(fault) => fault.fmt(f),
-            RecordsRefusalKind::Compression(fault) => fault.fmt(f),
         }
     }
 }
@@ -369,14 +363,13 @@ impl fmt::Display for RecordComplaint {
     }
 }
 
-/// Walks every record of `batch`, decompressing if needed (Kafka `LogValidator`, format v2).
+/// Walks every record of a batch (Kafka `LogValidator`, format v2); `records` are its records when
+/// not compressed.
 pub fn validate_records(
-    batch: &CheckedBatch,
+    header: &BatchHeader,
+    records: &[u8],
     rules: &RecordRules,
 ) -> Result<RecordFacts, RecordsRefusal> {
-    let header = &batch.header;
-    let records = compression::unpack(header, batch.body(), rules.output_max)
-        .map_err(|fault| refusal(RecordsRefusalKind::Compression(fault)))?;
     let mut facts = RecordFacts {
         max_timestamp: TimestampMs(-1),
         max_timestamp_delta: 0,
@@ -384,7 +377,7 @@ pub fn validate_records(
     };
     let mut errors = Vec::new();
     let mut about_time = false;
-    let walk = RecordIter::new(&records, header.records_count);
+    let walk = RecordIter::new(records, header.records_count);
     for (index, record) in (0i32..).zip(walk) {
         let record = record.map_err(|fault| refusal(RecordsRefusalKind::Malformed(fault)))?;
         let timestamp = header.timestamp_of(&record);

@@ -2,7 +2,7 @@
 //!
 //! Owns the framing that Kafka's ecosystem expects around each codec. Input is hostile: output grows
 //! only as data arrives and never past the bound that the caller names. Runs where it is called;
-//! the caller decides what is too large for a shard.
+//! `allowance` says what is too large for a shard.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -75,6 +75,25 @@ pub fn decompress(
         Codec::ZSTD => unzstd(input, output_max),
         other => Err(CompressionFault::Unsupported(other)),
     }
+}
+
+/// A guess, without decompressing, at the least that `input` expands to: what it claims itself, and
+/// records are worth compressing only when they shrink by half. A claim may lie; it bounds nothing.
+pub fn likely_bytes(codec: Codec, input: &[u8]) -> usize {
+    let claimed = match codec {
+        Codec::NONE => return input.len(),
+        Codec::GZIP => input
+            .last_chunk::<4>()
+            .map(|size| u32::from_le_bytes(*size))
+            .and_then(|size| usize::try_from(size).ok()),
+        Codec::ZSTD => zstd::zstd_safe::get_frame_content_size(input)
+            .ok()
+            .flatten()
+            .and_then(|size| usize::try_from(size).ok()),
+        Codec::SNAPPY if !input.starts_with(&XERIAL_MAGIC) => snap::raw::decompress_len(input).ok(),
+        _ => None,
+    };
+    claimed.unwrap_or(0).max(input.len().saturating_mul(2))
 }
 
 /// The records of a batch as they are when not compressed; borrowed where they already are so (then

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::Allowance;
 use super::check::{RecordRules, split_single_batch, validate_records};
 use super::compression::{compress, decompress};
 use super::control::{ControlType, coordinator_epoch};
@@ -19,6 +20,10 @@ use crate::words::{LeaderEpoch, Offset, TimestampMs};
 const ROUNDS: u64 = 3000;
 const OUTPUT_MAX: usize = 64 * 1024;
 
+fn small() -> Allowance {
+    Allowance::new(OUTPUT_MAX, usize::MAX)
+}
+
 /// Everything a peer's or a disk's bytes can reach.
 fn decode_all(bytes: &[u8]) {
     let rules = RecordRules {
@@ -27,12 +32,13 @@ fn decode_all(bytes: &[u8]) {
         timestamp_after_max_ms: i64::MAX,
         now: TimestampMs(i64::MAX),
         compacted: true,
-        output_max: OUTPUT_MAX,
     };
     if let Ok(batch) = split_single_batch(&Bytes::copy_from_slice(bytes)) {
         assert!(batch.bytes.len() <= bytes.len());
-        let _ = validate_records(&batch, &rules);
-        let _ = super::builder::recode(&batch, Codec::SNAPPY, None, OUTPUT_MAX);
+        if let Ok(records) = small().unpack(&batch.header, batch.body()) {
+            let _ = validate_records(&batch.header, &records, &rules);
+            let _ = super::builder::recode(&batch.header, &records, Codec::SNAPPY, None);
+        }
     }
     let mut walk = BatchWalk::new(bytes);
     let mut position = 0;
@@ -41,8 +47,8 @@ fn decode_all(bytes: &[u8]) {
         position = at + header.size_bytes();
         let batch = &bytes[at..position];
         let _ = crc::is_intact(&header, batch);
-        let _ = find_timestamp(batch, TimestampMs(i64::MIN), Offset(i64::MIN), OUTPUT_MAX);
-        let _ = max_timestamp_record(batch, OUTPUT_MAX);
+        let _ = find_timestamp(batch, TimestampMs(i64::MIN), Offset(i64::MIN), &mut small());
+        let _ = max_timestamp_record(batch, &mut small());
         let _ = (
             header.last_offset(),
             header.next_offset(),

@@ -1,6 +1,7 @@
 //! The record batch, message format v2 (KIP-98; Kafka's `DefaultRecordBatch`): borrowed views,
 //! checks, stamping, compression. Knows bytes only; which batch is welcome is a rule of `log/`.
 
+pub mod allowance;
 pub mod builder;
 pub mod check;
 pub mod compression;
@@ -12,6 +13,7 @@ pub mod slice;
 pub mod stamp;
 mod varint;
 
+pub use allowance::Allowance;
 pub use builder::{BatchBuilder, BuildFault, NewRecord};
 pub use check::{
     BatchFault, CheckedBatch, RecordFacts, RecordRules, RecordsRefusal, RecordsRefusalKind,

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use super::compression::{self, CompressionFault};
+use super::allowance::Allowance;
+use super::compression::CompressionFault;
 use super::header::{BATCH_HEADER_BYTES, BatchHeader, HeaderFault};
 use super::records::{Record, RecordFault, RecordIter};
 use crate::words::{Offset, TimestampMs};
@@ -119,14 +120,14 @@ impl std::error::Error for ReadFault {}
 /// The first record, in offset order, of the batch at the start of `bytes` whose timestamp is at
 /// least `target` and whose offset is at least `from` (ListOffsets by time; Kafka
 /// `FileRecords.searchForTimestamp`). With log append time every record has the batch's timestamp.
-/// Only a batch that can hold an answer is decompressed, into at most `output_max` bytes.
+/// Only a batch that can hold an answer is decompressed, and paid for.
 pub fn find_timestamp(
     bytes: &[u8],
     target: TimestampMs,
     from: Offset,
-    output_max: usize,
+    allowance: &mut Allowance,
 ) -> Result<Option<(Offset, TimestampMs)>, ReadFault> {
-    find(bytes, output_max, |header| {
+    find(bytes, allowance, |header| {
         let worth = header.max_timestamp >= target && header.last_offset() >= from;
         worth.then_some(move |offset, timestamp| timestamp >= target && offset >= from)
     })
@@ -137,9 +138,9 @@ pub fn find_timestamp(
 /// no timestamp answers its first record with -1; `None` is for a batch whose header lies.
 pub fn max_timestamp_record(
     bytes: &[u8],
-    output_max: usize,
+    allowance: &mut Allowance,
 ) -> Result<Option<(Offset, TimestampMs)>, ReadFault> {
-    find(bytes, output_max, |header| {
+    find(bytes, allowance, |header| {
         let max_timestamp = header.max_timestamp;
         Some(move |_, timestamp| timestamp == max_timestamp)
     })
@@ -148,7 +149,7 @@ pub fn max_timestamp_record(
 /// First record that `wanted` makes a test for and that passes it.
 fn find<Test: Fn(Offset, TimestampMs) -> bool>(
     bytes: &[u8],
-    output_max: usize,
+    allowance: &mut Allowance,
     wanted: impl FnOnce(&BatchHeader) -> Option<Test>,
 ) -> Result<Option<(Offset, TimestampMs)>, ReadFault> {
     let header = BatchHeader::parse(bytes).map_err(ReadFault::Header)?;
@@ -158,7 +159,9 @@ fn find<Test: Fn(Offset, TimestampMs) -> bool>(
     let Some(test) = wanted(&header) else {
         return Ok(None);
     };
-    let records = compression::unpack(&header, body, output_max).map_err(ReadFault::Compression)?;
+    let records = allowance
+        .unpack(&header, body)
+        .map_err(ReadFault::Compression)?;
     for record in RecordIter::new(&records, header.records_count) {
         let record: Record<'_> = record.map_err(ReadFault::Record)?;
         let offset = header.offset_of(&record);

@@ -5,7 +5,17 @@ use crate::wire::record::builder::{BatchBuilder, NewRecord};
 use crate::wire::record::header::{Codec, TimestampType};
 use crate::wire::record::samples::{self, CODECS};
 
-const PLENTY: usize = 1 << 20;
+fn find_timestamp(
+    bytes: &[u8],
+    target: TimestampMs,
+    from: Offset,
+) -> Result<Option<(Offset, TimestampMs)>, ReadFault> {
+    super::find_timestamp(bytes, target, from, &mut Allowance::whole())
+}
+
+fn max_timestamp_record(bytes: &[u8]) -> Result<Option<(Offset, TimestampMs)>, ReadFault> {
+    super::max_timestamp_record(bytes, &mut Allowance::whole())
+}
 
 fn walk(bytes: &[u8]) -> (Vec<usize>, WalkStop) {
     let mut walk = BatchWalk::new(bytes);
@@ -42,9 +52,8 @@ fn a_lookup_by_time_finds_the_record_not_the_batch() {
     for codec in CODECS {
         let mut batch = samples::batch(codec, &[100, 300, 200, 300]).to_vec();
         batch[..8].copy_from_slice(&1000i64.to_be_bytes());
-        let find = |target, from| {
-            find_timestamp(&batch, TimestampMs(target), Offset(from), PLENTY).unwrap()
-        };
+        let find =
+            |target, from| find_timestamp(&batch, TimestampMs(target), Offset(from)).unwrap();
         assert_eq!(find(-5, 0), Some((Offset(1000), TimestampMs(100))));
         assert_eq!(find(101, 0), Some((Offset(1001), TimestampMs(300))));
         assert_eq!(find(101, 1002), Some((Offset(1002), TimestampMs(200))));
@@ -52,7 +61,7 @@ fn a_lookup_by_time_finds_the_record_not_the_batch() {
         assert_eq!(find(301, 0), None);
         assert_eq!(find(100, 1004), None);
         assert_eq!(
-            max_timestamp_record(&batch, PLENTY),
+            max_timestamp_record(&batch),
             Ok(Some((Offset(1001), TimestampMs(300))))
         );
     }
@@ -65,9 +74,9 @@ fn with_log_append_time_every_record_has_the_batchs_timestamp() {
     header.set_timestamp_type(TimestampType::LogAppendTime);
     header.max_timestamp = TimestampMs(9000);
     let batch = [&header.encode()[..], &batch[BATCH_HEADER_BYTES..]].concat();
-    let found = find_timestamp(&batch, TimestampMs(8999), Offset(1), PLENTY);
+    let found = find_timestamp(&batch, TimestampMs(8999), Offset(1));
     assert_eq!(found, Ok(Some((Offset(1), TimestampMs(9000)))));
-    let largest = max_timestamp_record(&batch, PLENTY);
+    let largest = max_timestamp_record(&batch);
     assert_eq!(largest, Ok(Some((Offset(0), TimestampMs(9000)))));
 }
 
@@ -79,14 +88,14 @@ fn holes_that_compaction_left_are_not_counted() {
         builder.push_at(delta, &record).unwrap();
     }
     let batch = builder.build().unwrap();
-    let found = find_timestamp(&batch, TimestampMs(11), Offset(50), PLENTY);
+    let found = find_timestamp(&batch, TimestampMs(11), Offset(50));
     assert_eq!(found, Ok(Some((Offset(57), TimestampMs(20)))));
 }
 
 #[test]
 fn records_without_timestamps_answer_the_first_of_them() {
     let batch = samples::batch(Codec::NONE, &[-1, -1]);
-    let largest = max_timestamp_record(&batch, PLENTY);
+    let largest = max_timestamp_record(&batch);
     assert_eq!(largest, Ok(Some((Offset(0), TimestampMs(-1)))));
 }
 
@@ -95,12 +104,12 @@ fn a_batch_that_cannot_answer_is_not_unpacked() {
     let mut batch = samples::batch(Codec::ZSTD, &[100]).to_vec();
     let last = batch.len() - 1;
     batch[BATCH_HEADER_BYTES..last].fill(0xff);
-    let find = |target| find_timestamp(&batch, TimestampMs(target), Offset(0), PLENTY);
+    let find = |target| find_timestamp(&batch, TimestampMs(target), Offset(0));
     assert_eq!(find(101), Ok(None));
     assert_eq!(
         find(100),
         Err(ReadFault::Compression(CompressionFault::Corrupt))
     );
-    let short = max_timestamp_record(&batch[..last], PLENTY);
+    let short = max_timestamp_record(&batch[..last]);
     assert_eq!(short, Err(ReadFault::Short));
 }

@@ -5,13 +5,18 @@ use ottla::log::append_rules;
 use ottla::wire::record::control::{ControlType, coordinator_epoch};
 use ottla::wire::record::header::CRC_COVERS_FROM;
 use ottla::wire::record::{
-    BATCH_HEADER_BYTES, BatchWalk, CheckedBatch, Codec, RecordIter, builder, compression, crc,
-    find_timestamp, max_timestamp_record, split_single_batch,
+    Allowance, BATCH_HEADER_BYTES, BatchWalk, CheckedBatch, Codec, RecordIter, builder,
+    compression, crc, find_timestamp, max_timestamp_record, split_single_batch,
 };
 use ottla::words::{Offset, TimestampMs};
 
 use super::wire::{admit, log_settings};
 use super::{OUTPUT_MAX, count, head, put_u32};
+
+/// A purse for one look.
+fn small() -> Allowance {
+    Allowance::new(OUTPUT_MAX, usize::MAX)
+}
 
 /// Makes magic, length and checksum of a batch what they should be.
 pub fn mend_batch(bytes: &[u8]) -> Vec<u8> {
@@ -41,7 +46,10 @@ pub fn single_batch(bytes: &[u8]) {
             let size = batch.bytes.len() as u64;
             let _ = append_rules::judge(&batch.header, size, &settings);
         }
-        let Ok(again) = builder::recode(&batch, Codec::SNAPPY, None, OUTPUT_MAX) else {
+        let Ok(unpacked) = small().unpack(&batch.header, batch.body()) else {
+            continue;
+        };
+        let Ok(again) = builder::recode(&batch.header, &unpacked, Codec::SNAPPY, None) else {
             continue;
         };
         assert!(crc::is_intact(&again.header, &again.bytes));
@@ -68,12 +76,12 @@ pub fn batch_walk(bytes: &[u8]) {
             for (target, from) in [(i64::MIN, i64::MIN), (0, 0), (i64::MAX, 1)] {
                 let (target, from) = (TimestampMs(target), Offset(from));
                 if let Ok(Some((offset, timestamp))) =
-                    find_timestamp(batch, target, from, OUTPUT_MAX)
+                    find_timestamp(batch, target, from, &mut small())
                 {
                     assert!(offset >= from && timestamp >= target);
                 }
             }
-            let _ = max_timestamp_record(batch, OUTPUT_MAX);
+            let _ = max_timestamp_record(batch, &mut small());
         }
         assert!(walk.stopped().is_some() && walk.position() == position);
         assert!(position <= bytes.len());

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ottla::api::cold;
-use ottla::api::k00_produce as produce;
+use ottla::api::k00_produce::{self as produce, NotAdmitted};
 use ottla::api::k22_init_producer_id::ProducerIds;
 use ottla::api::ports::Ports;
 use ottla::log::append_rules::LogSettings;
@@ -16,7 +16,9 @@ use ottla::wire::fetch::{FetchRequest, FetchResponse};
 use ottla::wire::messages::*;
 use ottla::wire::produce::{ProduceRequest, ProduceResponse};
 use ottla::wire::record::check::RECORD_ERRORS_MAX;
-use ottla::wire::record::{BatchHeader, Codec, Stamp, StampTimestamps, TimestampType, crc, stamp};
+use ottla::wire::record::{
+    Allowance, BatchHeader, Codec, Stamp, StampTimestamps, TimestampType, crc, stamp,
+};
 use ottla::wire::{
     ApiKey, ApiRow, DecodeFault, FrameCutter, Message, Reader, RequestHeader, ResponseHeader,
     Writer,
@@ -184,9 +186,13 @@ pub fn produce_request(bytes: &[u8]) {
 pub fn admit(records: Option<&Bytes>, version: i16) {
     for settings in log_settings() {
         for strict in [true, false] {
-            let admitted = produce::admit(records, version, &settings, NOW, strict, OUTPUT_MAX);
+            let mut purse = Allowance::new(OUTPUT_MAX, usize::MAX);
+            let admitted = produce::arrive(records, version, &settings)
+                .map_err(NotAdmitted::Refused)
+                .and_then(|batch| produce::admit(&batch, &settings, NOW, strict, &mut purse));
             let refused = match admitted {
-                Err(refused) => refused,
+                Err(NotAdmitted::TooLarge) => produce::expands_too_far(),
+                Err(NotAdmitted::Refused(refused)) => refused,
                 Ok(admitted) => {
                     let (header, body) = (admitted.batch.header, admitted.batch.body());
                     assert_eq!(header.codec(), settings.target_codec(header.codec()));

@@ -250,9 +250,37 @@ fn a_topic_made_again_under_its_old_name_does_not_inherit_records() {
     assert!(disk.list(&path(&["beta-0"])).is_err(), "the name is free");
     let moved = recovered.strays[0].display().to_string();
     assert!(
-        moved.contains("beta-0.") && moved.ends_with("-delete"),
+        moved.contains("beta-0.") && moved.ends_with("-stray"),
         "{moved}"
     );
+}
+
+#[test]
+fn segments_that_no_topic_was_named_for_are_set_aside_and_not_served() {
+    let (disk, oracle) = journaled(5);
+    let mut topics = topics();
+    let gamma = topics[&TopicId([2; 16])].clone();
+    let name = "gamma".to_owned();
+    topics.insert(TopicId([7; 16]), LiveTopic { name, ..gamma });
+    let segment = ["gamma-0", "00000000000000000000.log"];
+    disk.create_dir_all(&path(&segment[..1])).expect("made");
+    disk.write_atomic(&path(&segment), b"records of others")
+        .expect("written");
+    let recovered = recover_topics(&disk, &topics).expect("a start");
+    assert!(!recovered.partitions.contains_key(&id(7, 0)));
+    assert!(recovered.offline.is_empty(), "{:?}", recovered.offline);
+    let stray = recovered.strays[0].clone();
+    assert!(stray.display().to_string().ends_with("-stray"), "{stray:?}");
+    assert_eq!(
+        disk.read(&stray.join(segment[1])).expect("untouched"),
+        b"records of others"
+    );
+    for (id, partition) in &recovered.partitions {
+        assert_eq!(partition.next_offset.0, oracle.acknowledged[id]);
+    }
+    // And it is told of at every start.
+    let again = recover_topics(&disk, &topics).expect("a start");
+    assert_eq!(again.strays, vec![stray]);
 }
 
 #[test]

@@ -14,11 +14,13 @@ use crate::devices::memory_disk::MemoryDisk;
 use crate::devices::{FileHandle, Open};
 use crate::log::journal_entry::{DurableMark, EntryBatch, encode, encoded_len};
 use crate::log::journal_ring::{JournalFile, JournalRing, NoPlace, RingLimits};
-use crate::log::names::{LEADER_EPOCH_CHECKPOINT, SegmentFileKind, segment_file_name};
+use crate::log::names::{
+    LEADER_EPOCH_CHECKPOINT, SegmentFileKind, encode_partition_metadata, segment_file_name,
+};
 use crate::log::producer_snapshot;
 use crate::wire::record::{BATCH_HEADER_BYTES, BatchBuilder, BatchHeader, Codec, NewRecord};
 use crate::words::limits::BLOCK_BYTES;
-use crate::words::{PartitionIndex, ProducerEpoch, ProducerId, Sequence};
+use crate::words::{LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, Sequence};
 
 pub(super) const DATA: &str = "/data";
 const FILE_BYTES: u64 = 8 * BLOCK_BYTES as u64;
@@ -116,6 +118,7 @@ pub(super) fn recover_topics(
         topics,
         salt: 0x5eed,
         producers_max: 100,
+        threads: 1,
     };
     recover(disk, &input, &mut |_| {})
 }
