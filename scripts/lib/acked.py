@@ -83,7 +83,7 @@ class Reader:
 
     def __init__(self, topic, crcs=True):
         self.topic, self.crcs, self.seen = topic, crcs, {p: [] for p in range(PARTITIONS)}
-        self.latest_timestamp_ms = 0
+        self.stamps_ms = {}
         self.damaged = 0
 
     def read_on(self, bootstrap, again=False):
@@ -132,7 +132,7 @@ class Reader:
         if int(said) != partition or zlib.crc32(body) != int(crc, 16):
             wrong.append(f"{where}: not the value that was sent")
         seen.append(int(number))
-        self.latest_timestamp_ms = max(self.latest_timestamp_ms, record.timestamp)
+        self.stamps_ms[partition] = record.timestamp
 
     def disorder(self):
         """Numbers that came again, and numbers behind a later one; and a line for each partition with some."""
