@@ -23,7 +23,7 @@ CACHE = pathlib.Path(os.environ.get("OTTLA_CACHE", pathlib.Path.home() / ".cache
 # What clients and case files expect of either broker, unless a script says otherwise.
 SETTINGS = {"auto.create.topics.enable": "true", "num.partitions": "4",
             "group.initial.rebalance.delay.ms": "0"}
-_started, _scratch = [], []
+_started, _scratch, _at_end = [], [], []
 
 
 class Failed(Exception):
@@ -63,12 +63,18 @@ def scratch(name):
     return made
 
 
+def at_end(run):
+    """Called when the script ends and all brokers are gone; the last one first."""
+    _at_end.append(run)
+
+
 class Broker:
     """One broker process on its own port and directory."""
 
     kind = ""
 
-    def __init__(self, directory, settings=None, cpus=None, shards=1):
+    def __init__(self, directory, settings=None, cpus=None, shards=1, environment=None):
+        self.environment = environment or {}
         self.dir = pathlib.Path(directory)
         self.settings = SETTINGS | (settings or {})
         self.cpus, self.shards, self.pid = cpus, shards, None
@@ -158,7 +164,7 @@ class Kafka(Broker):
     def _start(self):
         command = [KAFKA, "start", "--port", str(self.port), "--dir", self.dir, "--heap", self.heap]
         command += [f"{k}={v}" for k, v in self.settings.items()]
-        env = os.environ | ({"CPUS": str(self.cpus)} if self.cpus else {})
+        env = os.environ | self.environment | ({"CPUS": str(self.cpus)} if self.cpus else {})
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env, text=True)
         try:
             self.pid = int((self.dir / "pid").read_text())
@@ -189,7 +195,8 @@ class Ottla(Broker):
             command += ["-o", f"{key}={value}"]
         with open(self.log, "ab") as log:
             at = log.tell()
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=os.environ | self.environment)
         self.pid = self.process.pid
         end = time.monotonic() + 60
         while not self._ready(at):
@@ -224,7 +231,12 @@ def _end_all():
             b.stop(timeout=20)
         except (Failed, OSError) as error:
             print(error, file=sys.stderr)
-    # Only now: nobody writes there any more.
+    for run in reversed(_at_end):
+        try:
+            run()
+        except (Failed, OSError) as error:
+            print(error, file=sys.stderr)
+    # Only now: nobody writes there any more, and nothing is mounted there.
     for made in _scratch if not os.environ.get("OTTLA_KEEP") else []:
         shutil.rmtree(made, ignore_errors=True)
 

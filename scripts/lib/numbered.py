@@ -1,15 +1,17 @@
 """A producer on its own: numbered records to every partition of a topic, and a file that says which
 were acknowledged and where. Runs through deaths of the broker until its stdin closes.
 
-    numbered.py BOOTSTRAP TOPIC PARTITIONS MODE SEED ACKFILE      MODE: idempotent | plain
+    numbered.py BOOTSTRAP TOPIC PARTITIONS MODE SEED ACKFILE [SCALE [PAUSE]]      MODE: idempotent | plain
 
-A record's value is `partition number crc32 padding`. A line of the file is `partition number offset`,
+A record's value is `partition number crc32 padding`; SCALE makes the ordinary ones so many times longer; PAUSE is the
+milliseconds between two of its turns (2). A line of the file is `partition number offset milliseconds` (when it was told, on a clock of its own),
 or `failed partition number error`; the last line is `end N` with the records sent.
 """
 
 import random
 import select
 import sys
+import time
 import zlib
 
 from confluent_kafka import Producer
@@ -21,10 +23,11 @@ def value(partition, number, padding):
 
 
 def main():
-    bootstrap, topic, partitions, mode, seed, path = sys.argv[1:]
+    bootstrap, topic, partitions, mode, seed, path, *more = sys.argv[1:]
+    scale, pause = (list(map(int, more)) + [1, 2][len(more):])
     partitions, dice = int(partitions), random.Random(int(seed))
     settings = {"bootstrap.servers": bootstrap, "broker.address.family": "v4", "linger.ms": 2,
-                "message.timeout.ms": 600_000, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 300,
+                "message.timeout.ms": 600_000, "socket.timeout.ms": 10_000, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 300,
                 "queue.buffering.max.messages": 20_000, "retry.backoff.ms": 50, "log_level": 0}
     settings |= {"enable.idempotence": True} if mode == "idempotent" else {"acks": 1, "compression.type": "lz4"}
     fatal = []
@@ -34,7 +37,7 @@ def main():
     def report(partition, number):
         def done(error, message):
             if error is None:
-                acks.write(f"{partition} {number} {message.offset()}\n")
+                acks.write(f"{partition} {number} {message.offset()} {int(time.monotonic() * 1000)}\n")
             else:
                 acks.write(f"failed {partition} {number} {error}\n")
         return done
@@ -43,7 +46,7 @@ def main():
     while not select.select([sys.stdin], [], [], 0)[0] and not fatal:
         # Mostly small records; sometimes a run of large ones for one partition, some tens of KiB each.
         partition = dice.randrange(partitions)
-        run, padding = (dice.randrange(5, 30), 40_000) if dice.random() < 0.003 else (dice.randrange(1, 9), dice.randrange(10, 400))
+        run, padding = (dice.randrange(5, 30), 40_000) if dice.random() < 0.003 else (dice.randrange(1, 9), scale * dice.randrange(10, 400))
         for _ in range(run):
             number = numbers[partition]
             try:
@@ -53,7 +56,7 @@ def main():
             numbers[partition] += 1
             sent += 1
         # Some thousand records a second, so that reading them back stays quick.
-        producer.poll(0.002)
+        producer.poll(pause / 1000)
         acks.flush()
     left = producer.flush(120)
     for error in fatal:

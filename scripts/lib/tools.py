@@ -78,14 +78,32 @@ def node_modules():
 
 def rdkafka():
     """The program of tests/clients/rdkafka."""
-    target = CACHE / "rdkafka-target"
-    program = target / "release" / "rdkafka-client"
-    source = CLIENTS / "rdkafka"
+    return _cargo(CLIENTS / "rdkafka", "rdkafka-client", "rdkafka-target")
+
+
+def powercut():
+    """The file system of tests/fuse."""
+    return _cargo(ROOT / "tests" / "fuse", "powercut", "powercut-target")
+
+
+def _cargo(source, name, target):
+    target = CACHE / target
+    program = target / "release" / name
     newest = max(p.stat().st_mtime for p in [source / "Cargo.lock", *source.glob("src/*.rs")])
     if not program.exists() or program.stat().st_mtime < newest:
-        say("building the Rust client (the first time some minutes)")
+        say(f"building {name} (the first time some minutes)")
         debian("g++", "make")
         _run(["cargo", "build", "-q", "--release", "--locked", "--manifest-path", source / "Cargo.toml"],
              env=os.environ | {"CARGO_TARGET_DIR": str(target)})
         program.touch()
     return program
+
+
+def clock_shift():
+    """The library of tests/clock."""
+    source = ROOT / "tests" / "clock" / "shift.c"
+    library = CACHE / f"clock-shift-{_digest(source)}.so"
+    if not library.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        _run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-o", library, source])
+    return library
