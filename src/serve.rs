@@ -274,7 +274,8 @@ fn data_dir(settings: &BrokerSettings) -> Result<PathBuf, StartFailure> {
         .data_dirs
         .first()
         .map_or_else(|| PathBuf::from("ottla-data"), PathBuf::from);
-    std::fs::create_dir_all(&dir).map_err(|error| {
+    // And its name is made durable: what is in it is acknowledged soon.
+    KernelDisk::new().create_dir_all(&dir).map_err(|error| {
         let dir = dir.display();
         StartFailure(format!(
             "the data directory {dir} cannot be created: {error}; needed: a directory that this user may write. \

@@ -187,7 +187,8 @@ class Ottla(Broker):
     def _start(self):
         if not OTTLA.exists():
             raise Failed(f"{OTTLA} is missing: build it with `cargo build --release`")
-        self.dir.mkdir(parents=True, exist_ok=True)
+        # The data directory itself is made by the broker, which has to make its name durable.
+        self.dir.parent.mkdir(parents=True, exist_ok=True)
         command = ["taskset", "-c", str(self.cpus)] if self.cpus else []
         command += [OTTLA, "serve", "--data", self.dir, "--host", "127.0.0.1", "--port", str(self.port),
                     "--shards", str(self.shards)]

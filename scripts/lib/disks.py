@@ -22,12 +22,6 @@ def _run(*command):
         raise Failed(f"{' '.join(map(str, command))}: {done.stdout.strip()}")
 
 
-def _sync(directory):
-    opened = os.open(directory, os.O_RDONLY)
-    os.fsync(opened)
-    os.close(opened)
-
-
 def _unmount(place):
     """A ring that the kernel has not yet taken apart may hold the mount for a moment."""
     for _ in range(100):
@@ -111,9 +105,6 @@ class Layer:
         self.process = subprocess.Popen([tools.powercut(), self.place, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._listen, daemon=True).start()
         self._say(None, "mounted")
-        # The directory of the broker is its operator's, who made sure of it.
-        (self.place / "ottla").mkdir()
-        _sync(self.place)
 
     def _listen(self):
         for line in self.process.stdout:
