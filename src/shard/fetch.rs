@@ -446,7 +446,11 @@ impl Shard {
             None => {
                 let mut response = FetchResponse {
                     session_id: answer.session_id,
-                    node_endpoints: gathered.endpoints,
+                    // Followers know their brokers: Kafka names none to them.
+                    node_endpoints: match fetch.terms.is_follower {
+                        true => Vec::new(),
+                        false => gathered.endpoints,
+                    },
                     ..FetchResponse::default()
                 };
                 let mut data: Vec<Option<PartitionData>> =

@@ -215,6 +215,7 @@ fn a_follower_of_no_replica_set_is_sent_away_and_told_who_leads() {
             assert_eq!(partition.high_watermark.0, -1, "{replica} {version}");
             let leader = if version < 16 { -1 } else { 4000 };
             assert_eq!(partition.current_leader.leader_id.0, leader, "{version}");
+            assert_eq!(answer.node_endpoints.len(), 0, "{version}");
         }
         let believed = &mut by_name.topics[0].partitions[0].current_leader_epoch;
         *believed = LeaderEpoch(0);
