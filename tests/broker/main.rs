@@ -16,6 +16,7 @@ mod hostile;
 mod limits;
 mod process;
 mod recovery;
+mod refusals;
 mod shards;
 mod start;
 mod talk;

@@ -53,6 +53,9 @@ fn bases(settings: &LogSettings, timestamps: &[i64], held: usize) -> Vec<i64> {
     sealed.chain([building.active.base.0]).collect()
 }
 
+/// Name, settings, times, how many are held, and the base offsets expected.
+type Case<'a> = (&'a str, &'a LogSettings, &'a [i64], usize, &'a [i64]);
+
 #[test]
 fn a_replay_rolls_by_age_and_by_size_where_the_shard_did() {
     let one = batch(0, 0).len() as u32;
@@ -69,7 +72,7 @@ fn a_replay_rolls_by_age_and_by_size_where_the_shard_did() {
         max_compaction_lag_ms: 500,
         ..LogSettings::default()
     };
-    let cases: &[(&str, &LogSettings, &[i64], usize, &[i64])] = &[
+    let cases: &[Case<'_>] = &[
         ("far apart", &by_age, &[1000, 1700, 2400], 0, &[0, 1, 2]),
         (
             "just in time",
