@@ -4,18 +4,19 @@
 //! shards, one `ready` line) and of an end (signal, drain, exit). Never touches a record.
 
 mod directory;
+mod places;
 mod sockets;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,10 +24,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::ServeArgs;
 use crate::control::{self, Control, ControlMessage, FileLog};
-use crate::devices::placement::Placement;
 use crate::devices::preflight::{Finding, Needs, Severity};
 use crate::devices::{
-    Disk, Endpoint, KernelDisk, MachineDevices, Offload, Waker, buffer, mesh, net, preflight,
+    Disk, Endpoint, KernelDisk, MachineDevices, Offload, Waker, buffer, mesh, preflight,
     run_control, run_shard,
 };
 use crate::log::journal_ring::{JournalFile, JournalRing, RingLimits};
@@ -46,13 +46,9 @@ use crate::words::limits::{
     DESCRIPTORS_ADVISED, DESCRIPTORS_BASE, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILE_BYTES,
     JOURNAL_FILES_MIN, LOOK_THREADS_MAX, LOOK_THREADS_MIN, OFFLOAD_THREADS,
     PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX, RECOVERY_THREADS, RESCAN_BYTES_MAX,
-    SHARD_BUFFER_BYTES, SHARDS_PER_MACHINE_MAX,
+    SHARD_BUFFER_BYTES,
 };
 use crate::words::{NodeId, ShardId, TimestampMs, TopicId, TopicPartition};
-
-/// How long a port in use is waited for, and how often it is tried.
-const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
-const LISTEN_RETRY: Duration = Duration::from_millis(20);
 
 /// Kafka's own port.
 const DEFAULT_PORT: u16 = 9092;
@@ -178,7 +174,7 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(because("signals"))?;
     sockets::resolve_overrides(&mut settings)?;
     let data_dir = data_dir(&settings)?;
-    let cores = shard_cores(&settings);
+    let cores = places::cores(&settings)?;
     let shards = u16::try_from(cores.len()).unwrap_or(u16::MAX);
     preflight(&settings, &data_dir, shards)?;
     buffer::refuse_huge_pages();
@@ -186,17 +182,14 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     directory::ours_or_empty(&settings, &data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(KernelDisk::new());
 
-    let listeners = bind(&settings, shards)?;
-    let bound: Vec<u16> = listeners
-        .iter()
-        .map(|listener| listener.local_addr().map(|address| address.port()))
-        .collect::<io::Result<_>>()?;
+    let listeners = places::listeners(&settings, shards)?;
+    let bound = places::ports(&listeners)?;
     let host = advertised_host(&settings);
     let mut endpoints = mesh::<ControlMessage>(shards + 1).map_err(because("the mesh"))?;
     let wakers: Vec<Waker> = endpoints.iter().map(Endpoint::waker).collect();
 
     let nodes = control::start::nodes(&settings, &host, &bound)
-        .ok_or_else(|| StartFailure("advertised ports or node ids leave their range".to_owned()))?;
+        .ok_or_else(|| StartFailure("a node id leaves its range".to_owned()))?;
     let node_ids: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
     let wake_all = wakers.clone();
     let control = control::start(
@@ -209,13 +202,13 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
     .map_err(|error| StartFailure(error.to_string()))?;
 
     let image = control.cell.load();
-    let recovered = recover(&disk, &data_dir, &image, &settings, StartFacts::now())?;
+    let start = StartFacts::now(shards);
+    let recovered = recover(&disk, &data_dir, &image, &settings, start)?;
     let computing = usize::from(shards).clamp(LOOK_THREADS_MIN, LOOK_THREADS_MAX);
     let offload = Offload::start(OFFLOAD_THREADS, computing).map_err(because("offload threads"))?;
     let stop = Arc::new(AtomicBool::new(false));
 
     start_control(control.control, endpoints.pop(), &disk, &offload)?;
-    let mut threads = Vec::new();
     let plan = ShardPlan {
         settings: Arc::new(settings),
         disk: Arc::clone(&disk),
@@ -228,13 +221,13 @@ pub fn serve(mut settings: BrokerSettings) -> Result<(), StartFailure> {
         stop: Arc::clone(&stop),
         shards,
     };
-    for (((shard, listener), endpoint), (core, node)) in (0u16..)
-        .zip(listeners)
-        .zip(endpoints)
-        .zip(cores.iter().zip(&node_ids))
-    {
-        threads.push(plan.start_shard(ShardId(shard), *node, *core, listener, endpoint)?);
-    }
+    let doors = listeners.into_iter().zip(endpoints);
+    let seats = node_ids.iter().copied().zip(cores);
+    let threads = doors.zip(seats).zip(0u16..).map(|((door, seat), shard)| {
+        let (listener, endpoint) = door;
+        plan.start_shard(ShardId(shard), seat, listener, endpoint)
+    });
+    let threads = threads.collect::<Result<Vec<_>, _>>()?;
     announce(&plan, &host, &bound, &node_ids, started)?;
     directory::remove_deleted(&disk, &plan.data_dir)?;
     wait_for_end(signals, &stop, &wakers, threads)
@@ -285,24 +278,6 @@ fn data_dir(settings: &BrokerSettings) -> Result<PathBuf, StartFailure> {
     std::fs::canonicalize(&dir).map_err(because(dir.display()))
 }
 
-/// A core for every shard; `None` where the shards outnumber the cores.
-fn shard_cores(settings: &BrokerSettings) -> Vec<Option<usize>> {
-    let placement = Placement::detect();
-    let chosen = &settings.shard_cores;
-    let shards = match (settings.shards, chosen.len()) {
-        (Some(shards), _) => usize::from(shards),
-        (None, 0) => placement.shards,
-        (None, chosen) => chosen,
-    }
-    .clamp(1, usize::from(SHARDS_PER_MACHINE_MAX));
-    (0..shards)
-        .map(|shard| match chosen.is_empty() {
-            true => placement.core_of(shard, shards),
-            false => chosen.get(shard).copied(),
-        })
-        .collect()
-}
-
 /// Everything that must be true of the machine; warnings are logged, the rest ends the start.
 fn preflight(settings: &BrokerSettings, data_dir: &Path, shards: u16) -> Result<(), StartFailure> {
     let (descriptors, descriptors_by) = descriptors(settings, shards);
@@ -311,7 +286,7 @@ fn preflight(settings: &BrokerSettings, data_dir: &Path, shards: u16) -> Result<
         descriptors: descriptors as u64,
         descriptors_by,
         data_directories: vec![data_dir.to_path_buf()],
-        // Binding tells more: see `bind`.
+        // Binding tells more: see `places`.
         addresses: Vec::new(),
     });
     let mut fatal = Vec::new();
@@ -355,60 +330,6 @@ fn told(finding: &Finding) -> String {
     format!("{found}; needed: {needed}. To mend it: {mend}")
 }
 
-/// One listener for every shard, on ports that follow each other (or any, for port 0).
-fn bind(settings: &BrokerSettings, shards: u16) -> Result<Vec<TcpListener>, StartFailure> {
-    let first = settings
-        .listeners
-        .first()
-        .ok_or_else(|| StartFailure("listeners names no place to listen".to_owned()))?;
-    let host = if first.host.is_empty() {
-        "0.0.0.0"
-    } else {
-        &first.host
-    };
-    (0..shards)
-        .map(|shard| {
-            let port = match first.port {
-                0 => 0,
-                port => port.checked_add(shard).ok_or_else(|| {
-                    StartFailure(format!("shard {shard} would listen above port 65535"))
-                })?,
-            };
-            let address = resolve(host, port)?;
-            listen_patiently(address)
-                .and_then(|listener| sockets::with_settings(listener, settings))
-                .map_err(|error| {
-                StartFailure(format!(
-                    "cannot listen on {address} (shard {shard}): {error}. Free the port (see who \
-                     has it: ss -ltnp 'sport = :{port}') or choose another with --port"
-                ))
-            })
-        })
-        .collect()
-}
-
-/// A broker that was killed holds its ports until the kernel has taken its ring apart, which may
-/// outlast the process; so a port in use is asked for again for a while.
-fn listen_patiently(address: SocketAddr) -> io::Result<TcpListener> {
-    let until = Instant::now() + LISTEN_PATIENCE;
-    loop {
-        match net::listen(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
-                std::thread::park_timeout(LISTEN_RETRY);
-            }
-            done => return done,
-        }
-    }
-}
-
-fn resolve(host: &str, port: u16) -> Result<SocketAddr, StartFailure> {
-    (host, port)
-        .to_socket_addrs()
-        .map_err(because(format_args!("listeners: host {host}")))?
-        .next()
-        .ok_or_else(|| StartFailure(format!("listeners: host {host} has no address")))
-}
-
 /// The host that clients are told when no listener says another.
 fn advertised_host(settings: &BrokerSettings) -> String {
     settings
@@ -443,17 +364,20 @@ pub struct StartFacts {
     pub salt: u32,
     /// When recovered segments count as made.
     pub now: TimestampMs,
+    /// Shards of this start: journals of others are removed once they are empty.
+    pub shards: u16,
     /// Partitions that are recovered at a time.
     pub threads: usize,
 }
 
 impl StartFacts {
     /// Of a start that happens now.
-    fn now() -> StartFacts {
+    fn now(shards: u16) -> StartFacts {
         let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
         StartFacts {
             salt: u32::from_be_bytes([a, b, c, d]),
             now: TimestampMs(jiff::Timestamp::now().as_millisecond()),
+            shards,
             threads: RECOVERY_THREADS,
         }
     }
@@ -467,7 +391,12 @@ pub fn recover(
     settings: &BrokerSettings,
     start: StartFacts,
 ) -> Result<Ground, StartFailure> {
-    let StartFacts { salt, now, threads } = start;
+    let StartFacts {
+        salt,
+        now,
+        shards,
+        threads,
+    } = start;
     let started = Instant::now();
     let topics = live_topics(image, settings);
     let input = RecoveryInput {
@@ -475,6 +404,7 @@ pub fn recover(
         topics: &topics,
         salt,
         producers_max: PRODUCERS_PER_PARTITION_MAX,
+        shards,
         threads,
     };
     let mut told = Instant::now();
@@ -604,8 +534,7 @@ impl ShardPlan {
     fn start_shard(
         &self,
         shard: ShardId,
-        node: NodeId,
-        core: Option<usize>,
+        (node, core): (NodeId, Option<usize>),
         listener: TcpListener,
         endpoint: Endpoint<ControlMessage>,
     ) -> Result<JoinHandle<io::Result<()>>, StartFailure> {

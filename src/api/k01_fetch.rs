@@ -4,7 +4,7 @@
 //! only replica and never names another); v12 flexible, diverging epochs; v13 topic ids (KIP-516);
 //! v16 leader hints (KIP-951); v17-18 replicas' own fields, read and ignored.
 //!
-//! Not done: followers (no replication yet) are served like consumers.
+//! Not done: replication. No follower is in a replica set, and each is refused as Kafka refuses one that is not.
 
 use crate::log::epochs::{EpochEnd, LeaderEpochs};
 use crate::wire::error_code::ErrorCode;
@@ -22,6 +22,8 @@ pub struct FetchTerms {
     pub min_bytes: usize,
     pub max_bytes: usize,
     pub read_committed: bool,
+    /// A replica asks, not a consumer.
+    pub is_follower: bool,
     pub version: i16,
 }
 
@@ -38,6 +40,7 @@ impl FetchTerms {
                 .min(max_bytes),
             max_bytes,
             read_committed: request.isolation_level == 1,
+            is_follower: request.is_follower(),
             version,
         }
     }
@@ -50,6 +53,23 @@ pub fn judge_leader_epoch(believed: LeaderEpoch, ours: LeaderEpoch) -> Result<()
         older if older < ours => Err(ErrorCode::FENCED_LEADER_EPOCH),
         newer if newer > ours => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
         _ => Ok(()),
+    }
+}
+
+/// The same for a fetch: whatever is negative is no belief (Kafka `FetchRequest.optionalEpoch`); other
+/// requests know -1 alone.
+pub fn judge_fetch_epoch(believed: LeaderEpoch, ours: LeaderEpoch) -> Result<(), ErrorCode> {
+    judge_leader_epoch(believed.max(LeaderEpoch(-1)), ours)
+}
+
+/// What a follower is told that is not in the replica set, which is every one: to look for the leader
+/// anew, or, where it named an epoch, that this replica set is not known here
+/// (`Partition.followerReplicaOrThrow`). Asked behind [`judge_fetch_epoch`].
+pub fn judge_follower(terms: &FetchTerms, believed: LeaderEpoch) -> Result<(), ErrorCode> {
+    match (terms.is_follower, believed.0 >= 0) {
+        (false, _) => Ok(()),
+        (true, true) => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+        (true, false) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
     }
 }
 
@@ -80,6 +100,14 @@ pub fn judge_lineage(
         return Lineage::Diverging(end);
     }
     Lineage::Same
+}
+
+/// Whether an answer with this error says who leads (from v16 on, as Kafka's `handleFetchRequest`).
+pub fn names_leader(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH
+    )
 }
 
 /// Whether a topic that stores zstd may be read in `version`.
@@ -121,4 +149,58 @@ pub fn diverging(mut data: PartitionData, end: EpochEnd) -> PartitionData {
         end_offset: end.end_offset,
     };
     data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::NodeId;
+
+    const FENCED: ErrorCode = ErrorCode::FENCED_LEADER_EPOCH;
+    const NOT_LEADER: ErrorCode = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+    const UNKNOWN: ErrorCode = ErrorCode::UNKNOWN_LEADER_EPOCH;
+
+    /// What a fetcher is told that believes in an epoch, at a leader of epoch 3.
+    fn told(replica: i32, state: i32, believed: i32) -> Result<(), ErrorCode> {
+        let mut request = FetchRequest {
+            replica_id: NodeId(replica),
+            ..FetchRequest::default()
+        };
+        request.replica_state.replica_id = NodeId(state);
+        let terms = FetchTerms::of(&request, 12, 1);
+        judge_fetch_epoch(LeaderEpoch(believed), LeaderEpoch(3))?;
+        judge_follower(&terms, LeaderEpoch(believed))
+    }
+
+    #[test]
+    fn a_follower_is_told_that_it_is_in_no_replica_set_and_a_consumer_reads() {
+        for (believed, consumer, follower) in [
+            (i32::MIN, Ok(()), Err(NOT_LEADER)),
+            (-2, Ok(()), Err(NOT_LEADER)),
+            (-1, Ok(()), Err(NOT_LEADER)),
+            (2, Err(FENCED), Err(FENCED)),
+            (3, Ok(()), Err(UNKNOWN)),
+            (4, Err(UNKNOWN), Err(UNKNOWN)),
+        ] {
+            for (replica, state, expected) in [
+                (-1, -1, consumer),
+                (-2, -1, consumer),
+                (i32::MIN, -3, consumer),
+                (0, -1, follower),
+                (i32::MAX, -1, follower),
+                (-1, 0, follower),
+                (-1, 7000, follower),
+            ] {
+                let got = told(replica, state, believed);
+                assert_eq!(got, expected, "{replica} {state} {believed}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_requests_know_no_epoch_below_none() {
+        let judged = |believed| judge_leader_epoch(LeaderEpoch(believed), LeaderEpoch(3));
+        assert_eq!(judged(-1), Ok(()));
+        assert_eq!(judged(-2), Err(FENCED));
+    }
 }

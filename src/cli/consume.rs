@@ -11,8 +11,9 @@ use super::meaning::{self, From};
 use super::output::Out;
 use super::typed::Consume as Typed;
 use crate::client::{
-    Client, ClientError, Consumer, FetchOptions, FetchedRecord, Flow, OffsetSpec, Topic,
+    Client, ClientError, Consumer, FetchOptions, FetchedRecord, Flow, OffsetSpec, Refusal, Topic,
 };
+use crate::wire::ErrorCode;
 use crate::words::{Offset, PartitionIndex};
 
 /// How long one look for records takes at most.
@@ -31,6 +32,9 @@ pub fn run(typed: &Typed, out: &mut Out) -> Result<(), Failure> {
         false => None,
     };
     let start = start(&mut client, typed.from, &topic, &partitions)?;
+    if let (From::Offset(_), Some(ends)) = (typed.from, &ends) {
+        none_past_the_end(&topic.name, &start, ends)?;
+    }
     let options = FetchOptions {
         reset: match typed.from {
             // What was asked for by number and is not there is an error.
@@ -152,6 +156,26 @@ fn start(
     }
 }
 
+/// Refuses an offset behind the end, as a fetch would: nothing there would ever be read, and with
+/// ends to read to nothing would be asked for either.
+fn none_past_the_end(topic: &str, start: &Offsets, ends: &Offsets) -> Result<(), ClientError> {
+    let past = |(partition, from): (&PartitionIndex, &Offset)| {
+        let end = *ends.get(partition)?;
+        (*from > end).then_some((*partition, *from, end))
+    };
+    let Some((partition, from, end)) = start.iter().find_map(past) else {
+        return Ok(());
+    };
+    let about = format!("offset {from} of partition {topic}-{partition}");
+    let message = format!("The partition ends at offset {end}.");
+    let code = ErrorCode::OFFSET_OUT_OF_RANGE;
+    Err(ClientError::Refused(Refusal::of(
+        code,
+        about,
+        Some(&message),
+    )))
+}
+
 fn find(
     client: &mut Client,
     topic: &Topic,
@@ -164,4 +188,34 @@ fn find(
         .into_iter()
         .filter_map(|(partition, found)| Some((partition, found.offset?)));
     Ok(found.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_behind_the_end_is_refused_and_the_end_itself_is_not() {
+        let offsets = |all: &[i64]| -> Offsets {
+            let numbered = (0..).map(PartitionIndex).zip(all);
+            numbered.map(|(at, offset)| (at, Offset(*offset))).collect()
+        };
+        let ends = offsets(&[3, 5]);
+        for (start, refused) in [([0, 0], None), ([3, 5], None), ([3, 6], Some("t-1"))] {
+            let told = none_past_the_end("t", &offsets(&start), &ends);
+            let told = told.err().map(|error| error.to_string());
+            assert_eq!(told.is_some(), refused.is_some(), "{told:?}");
+            if let (Some(told), Some(partition)) = (told, refused) {
+                for part in [
+                    partition,
+                    "OFFSET_OUT_OF_RANGE",
+                    "offset 6",
+                    "ends at offset 5",
+                ] {
+                    assert!(told.contains(part), "{part}: {told}");
+                }
+            }
+        }
+        assert!(none_past_the_end("t", &offsets(&[9]), &Offsets::new()).is_ok());
+    }
 }

@@ -28,7 +28,9 @@ impl From<Serve> for ServeArgs {
             host: typed.host,
             port: typed.port,
             shards: typed.shards,
-            overrides: overrides.map(|pair| (pair.key, pair.value)).collect(),
+            overrides: overrides
+                .map(|pair| (pair.key.trim().to_owned(), pair.value.trim().to_owned()))
+                .collect(),
         }
     }
 }

@@ -63,13 +63,19 @@ impl fmt::Display for StartError {
             StartError::Properties { dir, fault } => write!(f, "{}: {fault}", dir.display()),
             StartError::OtherNode { dir, theirs, ours } => write!(
                 f,
-                "{} belongs to node.id {theirs}, this is {ours}",
-                dir.display()
+                "{} belongs to node.id {theirs} ({} says so), this broker has node.id {ours}; needed: the \
+                 node.id that the directory was made with. To mend it: -o node.id={theirs}, or choose \
+                 another directory with --data",
+                dir.display(),
+                meta_properties::FILE_NAME
             ),
             StartError::OtherCluster { dir, theirs, ours } => write!(
                 f,
-                "{} belongs to cluster {theirs}, the metadata to {ours}",
-                dir.display()
+                "{} belongs to cluster {theirs} ({} says so), the metadata to {ours}; needed: directories \
+                 of one cluster. To mend it: set log.dirs and metadata.log.dir to those that belong \
+                 together, or choose another directory with --data",
+                dir.display(),
+                meta_properties::FILE_NAME
             ),
         }
     }

@@ -6,7 +6,7 @@ use std::net::{TcpListener, ToSocketAddrs as _};
 
 use rustix::net::sockopt;
 
-use super::{StartFailure, because};
+use super::StartFailure;
 use crate::settings::BrokerSettings;
 
 /// Names in `max.connections.per.ip.overrides` become the addresses they have at the start (Kafka
@@ -17,7 +17,12 @@ pub(super) fn resolve_overrides(settings: &mut BrokerSettings) -> Result<(), Sta
     for (host, limit) in &settings.connections_per_ip_overrides {
         let addresses = (host.as_str(), 0)
             .to_socket_addrs()
-            .map_err(because(format_args!("{key}: host {host}")))?;
+            .map_err(|error| {
+                StartFailure(format!(
+                    "host {host} of configuration {key} does not resolve: {error}; needed: an address, or a \
+                     name for one. To mend it: write the address in its place"
+                ))
+            })?;
         for address in addresses {
             by_address.insert(address.ip().to_canonical().to_string(), *limit);
         }

@@ -195,7 +195,10 @@ impl Reader<'_> {
         let mut errors = Vec::new();
         let node = self.number("node.id");
         if node != self.number("broker.id") && self.values.contains_key("broker.id") {
-            let words = "node.id and broker.id differ: give only node.id".to_owned();
+            let broker = self.number("broker.id");
+            let words = format!(
+                "Invalid value {broker} for configuration broker.id: node.id is {node} and the two must not differ; give only node.id"
+            );
             errors.push(self.bad("broker.id", words));
         }
         let machines_max = i64::from(i32::MAX) / i64::from(SHARDS_PER_MACHINE_MAX) - 1;
@@ -242,7 +245,10 @@ impl Reader<'_> {
         let fault = |words: String| {
             self.bad(
                 "listeners",
-                format!("Invalid value for configuration listeners: {words}"),
+                format!(
+                    "Invalid value {} for configuration listeners: {words}",
+                    self.list("listeners").join(",")
+                ),
             )
         };
         let all = listeners::parse(&self.list("listeners")).map_err(|f| fault(f.to_string()))?;
@@ -297,7 +303,10 @@ impl Reader<'_> {
         let fault = |words: String| {
             self.bad(
                 key,
-                format!("Invalid value for configuration {key}: {words}"),
+                format!(
+                    "Invalid value {} for configuration {key}: {words}",
+                    self.list(key).join(",")
+                ),
             )
         };
         let given = listeners::parse(&self.list(key)).map_err(|f| fault(f.to_string()))?;
@@ -451,6 +460,12 @@ mod tests {
             ("log.retention.hours=0", "at least 1"),
             ("ottla.shards=0", "one per core"),
             ("listeners=SSL://:9093", "only PLAINTEXT"),
+            ("listeners=SSL://:9093", "Invalid value SSL://:9093 for"),
+            (
+                "advertised.listeners=OTHER://h:1",
+                "Invalid value OTHER://h:1 for",
+            ),
+            ("node.id=1\nbroker.id=2", "Invalid value 2 for"),
             ("listeners=FOO://:9093", "listener.security.protocol.map"),
             (
                 "listeners=C://:1\ncontroller.listener.names=C",

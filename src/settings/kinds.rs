@@ -209,6 +209,30 @@ impl Kind {
     }
 }
 
+impl Setting {
+    /// Which numbers the setting takes, in words; nothing for what is no number.
+    pub fn numbers_allowed(&self) -> String {
+        let (low, high) = match self.kind {
+            Kind::Int => (i64::from(i32::MIN), i64::from(i32::MAX)),
+            Kind::Short => (i64::from(i16::MIN), i64::from(i16::MAX)),
+            Kind::Long => (i64::MIN, i64::MAX),
+            Kind::Double => {
+                return match self.allowed {
+                    Allowed::Ratio(high) => format!("a number from 0 to {high}"),
+                    _ => "a number".to_owned(),
+                };
+            }
+            _ => return String::new(),
+        };
+        match self.allowed {
+            Allowed::AtLeast(low) => format!("a whole number from {low} to {high}"),
+            Allowed::Between(low, high) => format!("a whole number from {low} to {high}"),
+            Allowed::GzipLevel => "-1, or a whole number from 1 to 9".to_owned(),
+            _ => format!("a whole number from {low} to {high}"),
+        }
+    }
+}
+
 fn parse(kind: Kind, text: &str) -> Result<Value, Reason> {
     let trimmed = text.trim();
     let number = |parsed: Option<i64>| parsed.map(Value::Number).ok_or(Reason::NotNumber(kind));

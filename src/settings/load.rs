@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::kinds::{BadValue, Effect, Value};
+use super::kinds::{BadValue, Effect, Reason, Value};
 use super::nearest::nearest;
+use super::removed::removed;
 use super::{BROKER, BrokerSettings, broker_setting, properties};
 
 /// One setting as it was given.
@@ -36,6 +37,8 @@ pub enum Warning {
         key: String,
         nearest: Option<&'static str>,
     },
+    /// A setting that Kafka has no more; kept like an unknown one.
+    Removed { key: String, instead: &'static str },
     /// A setting that Ottla knows but that changes nothing.
     NoEffect { key: String },
     /// The same setting twice in one place; the last one counts.
@@ -99,11 +102,7 @@ pub fn load(given: &[Given]) -> Result<(BrokerSettings, Vec<Warning>), Vec<Setti
     for (key, one) in chosen {
         match broker_setting(key).map(|setting| (setting, setting.parse(&one.value))) {
             None => {
-                let names = BROKER.iter().map(|setting| setting.name);
-                warnings.push(Warning::Unknown {
-                    key: key.to_owned(),
-                    nearest: nearest(key, names),
-                });
+                warnings.push(unknown_key(key));
                 unknown.push(key.to_owned());
             }
             Some((setting, Ok(value))) => {
@@ -126,6 +125,16 @@ pub fn load(given: &[Given]) -> Result<(BrokerSettings, Vec<Warning>), Vec<Setti
     }
 }
 
+fn unknown_key(key: &str) -> Warning {
+    let key = key.to_owned();
+    if let Some(instead) = removed(&key) {
+        return Warning::Removed { key, instead };
+    }
+    let names = BROKER.iter().map(|setting| setting.name);
+    let nearest = nearest(&key, names);
+    Warning::Unknown { key, nearest }
+}
+
 /// A value that differs from the default of a setting without effect deserves a word.
 fn is_idle(effect: Effect, default: Option<&Value>, value: &Value) -> bool {
     effect == Effect::Accepted && default != Some(value)
@@ -139,6 +148,10 @@ impl fmt::Display for Warning {
                 key,
                 nearest: Some(name),
             } => write!(f, "unknown setting {key}; did you mean {name}?"),
+            Warning::Removed { key, instead } => write!(
+                f,
+                "setting {key} was Kafka's and is no more; it has no effect: {instead}"
+            ),
             Warning::NoEffect { key } => write!(f, "setting {key} has no effect in Ottla"),
             Warning::Repeated { key } => write!(f, "setting {key} is given twice; the last counts"),
         }
@@ -148,7 +161,15 @@ impl fmt::Display for Warning {
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SettingError::Value(bad) => bad.fmt(f),
+            SettingError::Value(bad) => {
+                bad.fmt(f)?;
+                match (&bad.reason, broker_setting(&bad.name)) {
+                    (Reason::NotNumber(_), Some(row)) => {
+                        write!(f, "; allowed: {}", row.numbers_allowed())
+                    }
+                    _ => Ok(()),
+                }
+            }
             SettingError::File(bad) => bad.fmt(f),
             SettingError::NoValue(text) => write!(f, "'{text}' is not of the form key=value"),
         }
@@ -198,7 +219,7 @@ mod tests {
                 "setting log.dirs is given twice; the last counts",
                 "setting num.network.threads has no effect in Ottla",
                 "unknown setting num.partition; did you mean num.partitions?",
-                "unknown setting zookeeper.connect",
+                "setting zookeeper.connect was Kafka's and is no more; it has no effect: metadata is kept by the broker itself, there is no ZooKeeper: leave it out",
             ]
         );
         assert_eq!(settings.data_dirs, ["b"]);
@@ -221,6 +242,28 @@ mod tests {
             told.iter()
                 .any(|line| line.contains("default.replication.factor"))
         );
+    }
+
+    #[test]
+    fn what_is_no_number_is_told_with_its_bounds() {
+        for (text, told) in [
+            (
+                "num.partitions=abc",
+                "Invalid value abc for configuration num.partitions: Not a number of type INT; allowed: a whole number from 1 to 2147483647",
+            ),
+            (
+                "log.cleaner.min.cleanable.ratio=x",
+                "Invalid value x for configuration log.cleaner.min.cleanable.ratio: Not a number of type DOUBLE; allowed: a number from 0 to 1",
+            ),
+            (
+                "log.retention.ms=1d",
+                "Invalid value 1d for configuration log.retention.ms: Not a number of type LONG; allowed: a whole number from -9223372036854775808 to 9223372036854775807",
+            ),
+        ] {
+            let errors = load(&from_file(text).unwrap()).unwrap_err();
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            assert!(all.iter().any(|line| line == told), "{all:#?}");
+        }
     }
 
     #[test]

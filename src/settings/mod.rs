@@ -15,6 +15,7 @@ pub mod listeners;
 pub mod load;
 pub mod nearest;
 pub mod properties;
+pub mod removed;
 pub mod topic;
 mod topic_table;
 

@@ -21,7 +21,7 @@ use crate::wire::fetch::{
     FetchRequest, FetchResponse, FetchableTopicResponse, NodeEndpoint, PartitionData, Records,
 };
 use crate::wire::frame::ResponseFrame;
-use crate::words::{Now, Offset, PartitionIndex, TopicPartition};
+use crate::words::{LeaderEpoch, Now, Offset, PartitionIndex, TopicPartition};
 
 /// A fetch that is being worked on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -239,24 +239,20 @@ impl Shard {
         };
         match owner(&self.image, self.node, topic, index) {
             Ownership::Mine { topic, epoch } => {
-                k01_fetch::judge_leader_epoch(ask.current_leader_epoch, epoch)
-                    .map_err(|code| refuse(code, true))?;
                 let id = TopicPartition {
                     topic: topic.id,
                     partition: index,
                 };
-                let slot = self
-                    .partitions
-                    .slot_of(id)
-                    .ok_or_else(|| refuse(ErrorCode::NOT_LEADER_OR_FOLLOWER, true))?;
-                if self.partitions.is_unrecovered(slot) {
-                    return Err(refuse(ErrorCode::KAFKA_STORAGE_ERROR, true));
-                }
-                if let Some(partition) = self.partitions.get(slot) {
-                    k01_fetch::judge_codec(partition.log.settings.compression_type, terms.version)
-                        .map_err(|code| refuse(code, true))?;
-                }
-                Ok(slot)
+                self.slot_to_fetch(id, ask.current_leader_epoch, epoch, terms)
+                    .map_err(|code| {
+                        let mut data = refuse(code, true);
+                        if k01_fetch::names_leader(code) {
+                            let (leader, node) = (self.node, self.image.node(self.node));
+                            let version = terms.version;
+                            fetch_leader_hint(&mut data, endpoints, leader, epoch, node, version);
+                        }
+                        data
+                    })
             }
             Ownership::Elsewhere {
                 leader,
@@ -275,12 +271,35 @@ impl Shard {
                     }
                     Some(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
                 };
-                Err(refuse(code, false))
+                // One that got another id was known, and Kafka's log is asked for it.
+                Err(refuse(code, code == ErrorCode::INCONSISTENT_TOPIC_ID))
             }
             Ownership::NoTopic | Ownership::NoPartition => {
                 Err(refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, false))
             }
         }
+    }
+
+    /// The slot of a partition that this shard leads, if the fetcher may read it.
+    fn slot_to_fetch(
+        &self,
+        id: TopicPartition,
+        believed: LeaderEpoch,
+        epoch: LeaderEpoch,
+        terms: &FetchTerms,
+    ) -> Result<Slot, ErrorCode> {
+        k01_fetch::judge_fetch_epoch(believed, epoch)?;
+        let slot = self.partitions.slot_of(id);
+        let slot = slot.ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+        if self.partitions.is_unrecovered(slot) {
+            return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+        }
+        k01_fetch::judge_follower(terms, believed)?;
+        if let Some(partition) = self.partitions.get(slot) {
+            let stored = partition.log.settings.compression_type;
+            k01_fetch::judge_codec(stored, terms.version)?;
+        }
+        Ok(slot)
     }
 
     /// Reads one partition. `None`: older data is on its way.
@@ -427,7 +446,11 @@ impl Shard {
             None => {
                 let mut response = FetchResponse {
                     session_id: answer.session_id,
-                    node_endpoints: gathered.endpoints,
+                    // Followers know their brokers: Kafka names none to them.
+                    node_endpoints: match fetch.terms.is_follower {
+                        true => Vec::new(),
+                        false => gathered.endpoints,
+                    },
                     ..FetchResponse::default()
                 };
                 let mut data: Vec<Option<PartitionData>> =

@@ -8,10 +8,11 @@
 //! 1. read `checkpoint`, every journal and its checkpoint; nothing is changed yet;
 //! 2. partition by partition: cut, replay, make indexes, epochs and producers, flush;
 //! 3. write down what is offline, and set journals with unreplayed batches aside;
-//! 4. replace `checkpoint`: the one atomic step after which the old journals mean nothing.
+//! 4. replace `checkpoint`: the one atomic step after which the old journals mean nothing;
+//! 5. remove the journals of shards that this start does not have, each under another name first.
 //!
 //! Before 4 everything can be done again from the same journals: what was appended in 2 is found
-//! in the segments and skipped.
+//! in the segments and skipped. After 4 nothing in them counts, so 5 may stop anywhere.
 
 mod active;
 mod crew;
@@ -69,6 +70,8 @@ pub struct RecoveryInput<'a> {
     pub salt: u32,
     /// Bound of the producers that one partition remembers.
     pub producers_max: usize,
+    /// Shards of this start: journals of others are removed.
+    pub shards: u16,
     /// Partitions recovered at a time. Nearly all of the time goes into waiting for flushes.
     pub threads: usize,
 }
@@ -225,6 +228,7 @@ pub fn recover(
     run.partitions(&ground, progress)?;
     run.set_aside(&ground)?;
     run.commit(&ground)?;
+    run.remove_vanished()?;
     Ok(run.recovered)
 }
 
@@ -402,11 +406,9 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn partitions(
-        &mut self,
-        ground: &Ground,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), RecoveryError> {
+    /// The partitions to recover: those that have a directory, and those that something of ours tells
+    /// of; what must stay offline or is a stray is written down instead.
+    fn wanted(&mut self, ground: &Ground) -> Result<Vec<TopicPartition>, RecoveryError> {
         let by_name: BTreeMap<&str, TopicId> = self
             .input
             .topics
@@ -444,18 +446,18 @@ impl<'a> Run<'a> {
         for lost in &ground.journals.lost {
             self.lost_entry(lost);
         }
-        wanted.retain(|id| !self.is_offline(*id));
-        let wanted: Vec<TopicPartition> = wanted.into_iter().collect();
-        self.recover_all(ground, &wanted, progress)
+        Ok(wanted
+            .into_iter()
+            .filter(|id| !self.is_offline(*id))
+            .collect())
     }
 
-    /// Recovers partitions, several at a time.
-    fn recover_all(
+    fn partitions(
         &mut self,
         ground: &Ground,
-        wanted: &[TopicPartition],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), RecoveryError> {
+        let wanted = self.wanted(ground)?;
         let mut done = Progress {
             partitions_done: 0,
             partitions: wanted.len(),
@@ -465,7 +467,7 @@ impl<'a> Run<'a> {
         let (disk, input) = (self.disk, self.input);
         let outcomes = crew::in_parallel(
             input.threads,
-            wanted,
+            &wanted,
             |id| one::recover(disk, input, ground, *id),
             |outcome| {
                 done.partitions_done = done.partitions_done.saturating_add(1);
@@ -691,6 +693,45 @@ impl<'a> Run<'a> {
                 .map_err(at("sync", self.input.data_dir))?;
         }
         Ok(())
+    }
+
+    /// Removes the journals of shards that are no more, which `commit` has emptied. The other name
+    /// comes first: a start after a death in the middle must not read half a journal.
+    fn remove_vanished(&self) -> Result<(), RecoveryError> {
+        let data = self.input.data_dir;
+        let listed = self.disk.list(data).map_err(at("list", data))?;
+        let vanished = |name: &str| {
+            let number = journals::journal_directory_number(name);
+            number.is_some_and(|number| number >= u32::from(self.input.shards))
+        };
+        let (mut gone, mut begun) = (Vec::new(), Vec::new());
+        for entry in listed.into_iter().filter(|entry| entry.is_dir) {
+            if vanished(&entry.name) {
+                gone.push(entry.name);
+            } else if journals::removed_directory_number(&entry.name).is_some() {
+                begun.push(data.join(entry.name));
+            }
+        }
+        if gone.is_empty() && begun.is_empty() {
+            return Ok(());
+        }
+        let remove = |directory: &PathBuf| {
+            let removed = self.disk.remove_dir_all(directory);
+            removed.map_err(at("remove", directory))
+        };
+        begun.iter().try_for_each(remove)?;
+        let mut renamed = Vec::new();
+        for name in gone {
+            let (from, to) = (
+                data.join(&name),
+                data.join(journals::removed_directory_name(&name)),
+            );
+            self.disk.rename(&from, &to).map_err(at("rename", &from))?;
+            renamed.push(to);
+        }
+        self.disk.sync_dir(data).map_err(at("sync", data))?;
+        renamed.iter().try_for_each(remove)?;
+        self.disk.sync_dir(data).map_err(at("sync", data))
     }
 }
 

@@ -464,6 +464,7 @@ const SESSIONS_FROM: i16 = 7;
 
 /// The wire's Fetch request as the session core takes it.
 pub(super) fn session_ask(version: i16, body: FetchRequest) -> FetchAsk {
+    let is_follower = body.is_follower();
     let mut partitions = Vec::new();
     for topic in body.topics {
         let name = session_topic(version, &topic.topic, topic.topic_id);
@@ -500,7 +501,7 @@ pub(super) fn session_ask(version: i16, body: FetchRequest) -> FetchAsk {
                 )
             })
             .collect(),
-        is_follower: body.replica_id.0 >= 0 || body.replica_state.replica_id.0 >= 0,
+        is_follower,
     }
 }
 

@@ -146,6 +146,13 @@ request! {
     rack_id: KStr, 11..;
 }
 
+impl FetchRequest {
+    /// A replica asks; a consumer has no id, which is any negative number.
+    pub fn is_follower(&self) -> bool {
+        self.replica_id.0 >= 0 || self.replica_state.replica_id.0 >= 0
+    }
+}
+
 structure! {
     /// The follower that asks, -1 for a consumer.
     ReplicaState;

@@ -219,6 +219,8 @@ pub const OWED_PER_PARTITION_MAX: usize = 64 * 1024;
 /// Descriptors of the whole process that are prepared for when `max.connections` is not set: what
 /// Kafka's documentation advises (Operations, "File descriptor limits").
 pub const DESCRIPTORS_ADVISED: usize = 100_000;
+/// Runs of ports that a start on port 0 tries before it gives up.
+pub const PORT_RUNS_TRIED_MAX: usize = 64;
 /// Descriptors beside connections and the files that are open for reading: active segments,
 /// journals, the ring.
 pub const DESCRIPTORS_BASE: usize = 1024;

@@ -17,6 +17,7 @@ mod inspect;
 mod limits;
 mod process;
 mod recovery;
+mod refusals;
 mod shards;
 mod start;
 mod talk;

@@ -16,7 +16,7 @@ use ottla::wire::record::header::Codec;
 use ottla::words::{LeaderEpoch, Offset, PartitionIndex};
 
 use crate::process::{Broker, refused, serve_on};
-use crate::talk::{Peer, batch, batch_at, fill, now_ms};
+use crate::talk::{Cluster, Peer, batch, batch_at, fill, now_ms};
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_kill_right_behind_the_answer() {
@@ -190,6 +190,59 @@ fn the_start_of_a_log_that_retention_moved_stays_after_a_kill() {
     assert_eq!(peer.read("t", 0, 7), ["today"]);
     assert_eq!(peer.store("t", 0, &["next"]), 8);
     broker.stop();
+}
+
+/// Base offsets of the segments in a partition's directory.
+fn segments(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".log"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_log_that_rolled_by_age_has_the_same_segments_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut peer = Peer::of(&broker);
+    peer.create("t", 1, &[("segment.ms", "500")]);
+    let now = now_ms();
+    for (age, value) in [(2100, "a"), (1400, "b"), (700, "c")] {
+        let stored = peer.produce("t", 0, batch_at(now - age, &[value]));
+        assert_eq!(stored.error_code, ErrorCode::NONE);
+    }
+    broker.kill();
+    let broker = Broker::start(dir.path(), &[]);
+    assert_eq!(Peer::of(&broker).read("t", 0, 0), ["a", "b", "c"]);
+    let expected = [0, 1, 2].map(|base| format!("{base:020}.log"));
+    assert_eq!(segments(&dir.path().join("t-0")), expected);
+    broker.stop();
+    assert_eq!(segments(&dir.path().join("t-0")), expected);
+}
+
+#[test]
+fn journals_of_shards_that_are_no_more_go_and_nothing_that_was_in_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = Vec::new();
+    for (round, shards) in [3u16, 1, 2, 1].into_iter().enumerate() {
+        let broker = Broker::start_shards(shards, dir.path(), &[]);
+        let journals = (0..9).filter(|k| dir.path().join(format!("journal.{k}")).exists());
+        assert_eq!(journals.count(), usize::from(shards), "round {round}");
+        let mut cluster = Cluster::of(&broker);
+        if round == 0 {
+            cluster.any().create("t", 6, &[]);
+        }
+        for partition in 0..6 {
+            let peer = cluster.leader("t", partition);
+            assert_eq!(peer.read("t", partition, 0), expected, "round {round}");
+            peer.store("t", partition, &[&round.to_string()]);
+        }
+        expected.push(round.to_string());
+        broker.kill();
+    }
 }
 
 #[test]

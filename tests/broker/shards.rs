@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla::wire::ErrorCode;
 use ottla::wire::produce::ProduceRequest;
+use ottla::words::{LeaderEpoch, NodeId};
 
 use crate::process::Broker;
 use crate::talk::{Cluster, Peer, batch, fetch_request, from, produce_request};
@@ -191,4 +192,37 @@ fn the_number_of_shards_may_change_between_starts_even_after_a_kill() {
     for (partition, values) in (0..).zip(&expected) {
         assert_eq!(peer.read("t", partition, 0), *values);
     }
+}
+
+#[test]
+fn a_follower_of_no_replica_set_is_sent_away_and_told_who_leads() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &["-o", "node.id=4"]);
+    let mut peer = Peer::of(&broker);
+    let id = peer.create("t", 1, &[]);
+    peer.store("t", 0, &["a"]);
+    for replica in [0, 7, 4000] {
+        let mut by_name = fetch_request("t", 0, from(0));
+        by_name.replica_id = NodeId(replica);
+        let mut by_id = fetch_request("t", 0, from(0));
+        by_id.topics[0].topic_id = id;
+        by_id.replica_state.replica_id = NodeId(replica);
+        for (version, request) in [(4, &by_name), (12, &by_name), (15, &by_id), (18, &by_id)] {
+            let answer = peer.call_at(version, request);
+            let partition = &answer.responses[0].partitions[0];
+            let code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+            assert_eq!(partition.error_code, code, "{replica} {version}");
+            assert_eq!(partition.high_watermark.0, -1, "{replica} {version}");
+            let leader = if version < 16 { -1 } else { 4000 };
+            assert_eq!(partition.current_leader.leader_id.0, leader, "{version}");
+            assert_eq!(answer.node_endpoints.len(), 0, "{version}");
+        }
+        let believed = &mut by_name.topics[0].partitions[0].current_leader_epoch;
+        *believed = LeaderEpoch(0);
+        let answer = peer.call_at(12, &by_name);
+        let code = answer.responses[0].partitions[0].error_code;
+        assert_eq!(code, ErrorCode::UNKNOWN_LEADER_EPOCH, "{replica}");
+    }
+    assert_eq!(peer.read("t", 0, 0), ["a"]);
+    broker.stop();
 }

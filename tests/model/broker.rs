@@ -3,7 +3,7 @@
 //! Owns the world and the order of a start and of each of its ends. The shards are peers 0 to
 //! N - 1 of the mesh, the metadata writer is peer N.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -81,16 +81,16 @@ impl Broker {
             .map_err(|error| error.to_string())?;
         let image = started.cell.load();
         let data_dir = PathBuf::from(DATA_DIR);
-        let salt = u32::try_from(self.dice.roll(1 << 32)).unwrap_or(0);
-        let now = self.world.now().wall;
         let start = StartFacts {
-            salt,
-            now,
+            salt: u32::try_from(self.dice.roll(1 << 32)).unwrap_or(0),
+            now: self.world.now().wall,
+            shards,
             threads: 1,
         };
         let ground = serve::recover(&disk, &data_dir, &image, &self.settings, start)
             .map_err(|failure| failure.to_string())?;
         self.stop = Arc::default();
+        only_journals_of(&*disk, &data_dir, shards);
         self.shards = shards;
         self.recovered = ground.summary;
         let mut numbers = serve::numbers(&self.settings);
@@ -180,5 +180,21 @@ impl Broker {
     pub fn crash(&mut self, seed: u64) {
         self.world.crash(seed);
         self.cell = None;
+    }
+}
+
+/// No journal of a shard that is no more outlives a start.
+fn only_journals_of(disk: &dyn Disk, data_dir: &Path, shards: u16) {
+    for entry in disk.list(data_dir).expect("the data directory") {
+        let Some(rest) = entry.name.strip_prefix("journal.") else {
+            continue;
+        };
+        let shard = rest
+            .split('.')
+            .next()
+            .and_then(|digits| digits.parse().ok());
+        let aside = rest.contains(".quarantine.");
+        let ours = shard.is_some_and(|shard: u16| shard < shards);
+        assert!(aside || (ours && !rest.contains('.')), "{}", entry.name);
     }
 }

@@ -14,7 +14,7 @@ use crate::log::epochs::LeaderEpochs;
 use crate::log::names::{LEADER_EPOCH_CHECKPOINT, SegmentFileKind, segment_file_name};
 use crate::log::producer_snapshot;
 use crate::log::producers::{Producers, TransactionMarker};
-use crate::log::roll::{ActiveSegment, Incoming, RollSettings, should_roll};
+use crate::log::roll::{ActiveSegment, Incoming, should_roll};
 use crate::log::segment_indexes::{IndexSettings, SegmentIndexes};
 use crate::log::segment_scan::ScannedBatch;
 use crate::wire::record::BatchHeader;
@@ -163,11 +163,10 @@ impl Building<'_> {
             max_timestamp: header.max_timestamp,
             last_offset: header.last_offset(),
         };
-        // Age is left to the running broker: it knows the jitter and the time.
-        let settings = RollSettings {
-            segment_bytes: u64::from(self.settings.segment_bytes),
-            segment_ms: i64::MAX,
-        };
+        // Where the shard rolled, for size and for age: both are in the batches. What it drew as
+        // jitter is gone with it, so a segment may end later by that; and where the batches have no
+        // time, its own clock counted. Segments that exist already are never cut in two.
+        let settings = self.settings.roll();
         let rolls = should_roll(&active, &incoming, &settings, TimestampMs(0)).is_some();
         if rolls && self.active.file.len() > 0 {
             self.roll(header.base_offset)?;

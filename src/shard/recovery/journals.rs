@@ -447,6 +447,19 @@ pub(super) fn journal_directory_number(name: &str) -> Option<u32> {
     canonical(name.strip_prefix("journal.")?)
 }
 
+/// What ends the name of a journal that is being removed.
+const REMOVED: &str = ".removed";
+
+/// `journal.<k>.removed`, for `journal.<k>`.
+pub(super) fn removed_directory_name(name: &str) -> String {
+    format!("{name}{REMOVED}")
+}
+
+/// The shard of a journal that is being removed.
+pub(super) fn removed_directory_number(name: &str) -> Option<u32> {
+    journal_directory_number(name.strip_suffix(REMOVED)?)
+}
+
 fn canonical(digits: &str) -> Option<u32> {
     let number: u32 = digits.parse().ok()?;
     (number.to_string() == digits).then_some(number)

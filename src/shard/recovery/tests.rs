@@ -1,6 +1,7 @@
 //! Claims about recovery, on a disk in memory that loses power at every point.
 
 mod damage;
+mod rolls;
 mod world;
 
 use self::world::*;

@@ -348,18 +348,51 @@ fn a_full_disk_ends_recovery_and_loses_nothing() {
     }
 }
 
+/// The journals that a disk has, those that are being removed included.
+fn journals_on(disk: &MemoryDisk) -> Vec<String> {
+    let listed = disk.list(Path::new(DATA)).expect("the data directory");
+    let names = listed.into_iter().map(|entry| entry.name);
+    names.filter(|name| name.starts_with("journal.")).collect()
+}
+
 #[test]
-fn journals_of_shards_that_no_longer_exist_are_replayed() {
-    let (disk, oracle) = journaled(5);
-    disk.rename(&path(&["journal.0"]), &path(&["journal.17"]))
-        .expect("renamed");
-    disk.settle();
-    check(
-        &disk,
-        &recover_on(&disk).expect("a start"),
-        &oracle,
-        "another shard",
-    );
+fn journals_of_shards_that_no_longer_exist_are_replayed_and_removed() {
+    for (shards, left) in [(18, &["journal.17"][..]), (17, &[]), (1, &[])] {
+        let (disk, oracle) = journaled(5);
+        disk.rename(&path(&["journal.0"]), &path(&["journal.17"]))
+            .expect("renamed");
+        disk.settle();
+        let recovered = recover_for(&disk, shards).expect("a start");
+        check(&disk, &recovered, &oracle, "another shard");
+        assert_eq!(journals_on(&disk), left, "{shards} shards");
+    }
+}
+
+#[test]
+fn a_journal_is_removed_only_when_nothing_in_it_counts_wherever_a_start_dies() {
+    for after in 0..90 {
+        let what = format!("cut after {after}");
+        let (disk, oracle) = journaled(5);
+        // Three shards, of which the last wrote; then one, which dies while it starts; then two.
+        disk.rename(&path(&["journal.0"]), &path(&["journal.2"]))
+            .expect("renamed");
+        disk.settle();
+        disk.cut_power_after(after);
+        let one = recover_for(&disk, 1);
+        if let Err(error) = &one {
+            assert!(error.to_string().contains("power cut"), "{what}: {error}");
+        }
+        match after % 2 {
+            0 => disk.restart(),
+            _ => disk.crash(after * 31),
+        }
+        let recovered = recover_for(&disk, 2).expect("a start");
+        check(&disk, &recovered, &oracle, &what);
+        assert_eq!(journals_on(&disk), [""; 0], "{what}");
+        if one.is_ok() {
+            assert_eq!(recovered.summary.batches_replayed, 0, "{what}");
+        }
+    }
 }
 
 #[test]

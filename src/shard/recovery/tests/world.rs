@@ -109,15 +109,29 @@ pub(super) fn recover_on(disk: &MemoryDisk) -> Result<Recovered, RecoveryError> 
     recover_topics(disk, &topics())
 }
 
+/// A start with so many shards, whose journals are `journal.0` and up.
+pub(super) fn recover_for(disk: &MemoryDisk, shards: u16) -> Result<Recovered, RecoveryError> {
+    recover_with(disk, &topics(), shards)
+}
+
 pub(super) fn recover_topics(
     disk: &MemoryDisk,
     topics: &BTreeMap<TopicId, LiveTopic>,
+) -> Result<Recovered, RecoveryError> {
+    recover_with(disk, topics, 1)
+}
+
+fn recover_with(
+    disk: &MemoryDisk,
+    topics: &BTreeMap<TopicId, LiveTopic>,
+    shards: u16,
 ) -> Result<Recovered, RecoveryError> {
     let input = RecoveryInput {
         data_dir: Path::new(DATA),
         topics,
         salt: 0x5eed,
         producers_max: 100,
+        shards,
         threads: 1,
     };
     recover(disk, &input, &mut |_| {})
