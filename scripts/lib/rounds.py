@@ -146,7 +146,7 @@ def full(watch, dice, faults, score, disk, deletes, kills):
         return False
     faults["disk full"] += 1
     answer, retriable = probe(broker.bootstrap)
-    faults["retriable answers"] += retriable
+    faults["retriable answers"] += retriable and answer != "stored"
     if not retriable:
         wrong.append(f"an append on the full disk was answered with {answer}")
     wrong += [f"while full: {w}" for w in watch.check()]
@@ -183,7 +183,7 @@ def _start_full(broker, faults, disk):
         broker.start()
         return "it started on the full disk, and there was room"
     except Failed as error:
-        if "No space left" not in str(error):
+        if "No space left" not in str(error).splitlines()[-1]:
             return None
     faults["starts refused for want of room"] = faults.get("starts refused for want of room", 0) + 1
     disk.empty()
