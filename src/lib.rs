@@ -14,6 +14,7 @@ pub mod serve;
 pub mod session;
 pub mod settings;
 pub mod shard;
+pub mod sim;
 pub mod wait;
 pub mod wire;
 pub mod words;

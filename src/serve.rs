@@ -43,10 +43,9 @@ use crate::shard::ownership::{flush_given, log_settings};
 use crate::shard::recovery::{self, LiveTopic, RecoveredPartition, RecoveryInput};
 use crate::shard::{Shard, ShardNumbers, ShardStart, control_peer, jobs};
 use crate::words::limits::{
-    DESCRIPTORS_ADVISED, DESCRIPTORS_BASE, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILE_BYTES,
-    JOURNAL_FILES_MIN, LOOK_THREADS_MAX, LOOK_THREADS_MIN, OFFLOAD_THREADS,
-    PRODUCERS_PER_PARTITION_MAX, READ_FILES_MAX, RECOVERY_THREADS, RESCAN_BYTES_MAX,
-    SHARD_BUFFER_BYTES,
+    DESCRIPTORS_ADVISED, DESCRIPTORS_BASE, DISK_FULL_RETRY_MS, FILL_IDLE_MS, JOURNAL_FILES_MIN,
+    LOOK_THREADS_MAX, LOOK_THREADS_MIN, OFFLOAD_THREADS, PRODUCERS_PER_PARTITION_MAX,
+    READ_FILES_MAX, RECOVERY_THREADS, RESCAN_BYTES_MAX, SHARD_BUFFER_BYTES,
 };
 use crate::words::{NodeId, ShardId, TimestampMs, TopicId, TopicPartition};
 
@@ -538,8 +537,11 @@ impl ShardPlan {
         listener: TcpListener,
         endpoint: Endpoint<ControlMessage>,
     ) -> Result<JoinHandle<io::Result<()>>, StartFailure> {
-        let (disk, files_max) = (&*self.disk, self.settings.journal_files_max);
-        let journal = open_journal(disk, &self.data_dir, shard, self.incarnation, files_max)
+        let limits = RingLimits {
+            files_max: self.settings.journal_files_max,
+            ..RingLimits::default()
+        };
+        let journal = open_journal(&*self.disk, &self.data_dir, shard, self.incarnation, limits)
             .map_err(because(format_args!("the journal of shard {shard}")))?;
         let numbers = numbers(&self.settings);
         let settings = Arc::clone(&self.settings);
@@ -588,20 +590,16 @@ pub fn open_journal(
     data_dir: &Path,
     shard: ShardId,
     incarnation: u64,
-    files_max: usize,
+    limits: RingLimits,
 ) -> io::Result<Journal> {
     let directory = data_dir.join(names::journal_dir_name(shard));
     let files = (0..u32::try_from(JOURNAL_FILES_MIN).unwrap_or(u32::MAX))
         .map(|number| {
             let number = JournalFile(number);
-            let file = jobs::create_journal_file(disk, &directory, number)?;
+            let file = jobs::create_journal_file(disk, &directory, number, limits.file_bytes)?;
             Ok((number, file))
         })
         .collect::<io::Result<Vec<_>>>()?;
-    let limits = RingLimits {
-        file_bytes: JOURNAL_FILE_BYTES as u64,
-        files_max,
-    };
     let numbers: Vec<JournalFile> = files.iter().map(|(number, _)| *number).collect();
     let ring = JournalRing::new(limits, incarnation, &numbers);
     Ok(Journal::new(ring, incarnation, files, directory))

@@ -31,8 +31,9 @@ const IMPURE: [(&str, &str); 16] = [
     ("std::env", "settings"),
 ];
 
-/// Modules that only ever see values: the layers that are compiled into the simulated world too.
-const PURE_BESIDE_CORES: [&str; 6] = ["words", "wire", "api", "shard", "control", "metrics"];
+/// Modules that only ever see values: the layers that are compiled into the simulated world too,
+/// and what drives it.
+const PURE_BESIDE_CORES: [&str; 7] = ["words", "wire", "api", "shard", "control", "metrics", "sim"];
 
 struct Layer {
     level: u32,

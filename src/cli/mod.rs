@@ -1,4 +1,4 @@
-//! The command line: `ottla topic|produce|consume|cluster|inspect|completions|serve`.
+//! The command line: `ottla topic|produce|consume|cluster|inspect|sim|completions|serve`.
 //!
 //! Owns what people type (`typed`), what it means (`meaning`), and how answers look (`output`,
 //! `format`). Speaks to brokers through `client/` only, reads data directories
@@ -18,6 +18,7 @@ mod meaning;
 mod output;
 mod produce;
 mod serve;
+mod sim;
 mod topic;
 mod typed;
 
@@ -88,6 +89,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Typed::command(), "ottla", &mut script);
             out.bytes(&script)?;
         }
+        Command::Sim(typed) => sim::run(&typed, &mut out)?,
         // Handed over before.
         Command::Serve(_) => {}
     }

@@ -35,6 +35,8 @@ pub enum Command {
     Cluster(Cluster),
     /// Read data directories, segments and journals without a broker
     Inspect(Inspect),
+    /// Play a whole broker on virtual time, with every fault there is, from one seed
+    Sim(Sim),
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -50,7 +52,10 @@ impl Command {
             Command::Produce(typed) => Some(&typed.broker),
             Command::Consume(typed) => Some(&typed.broker),
             Command::Cluster(typed) => Some(&typed.broker),
-            Command::Serve(_) | Command::Inspect(_) | Command::Completions { .. } => None,
+            Command::Serve(_)
+            | Command::Inspect(_)
+            | Command::Sim(_)
+            | Command::Completions { .. } => None,
         }
     }
 
@@ -266,6 +271,34 @@ pub enum Column {
     Offset,
     Timestamp,
     Headers,
+}
+
+#[derive(Args, Debug)]
+pub struct Sim {
+    /// Decides everything
+    #[arg(long, value_name = "N")]
+    pub seed: u64,
+    /// Things that happen before the faults stop
+    #[arg(long, value_name = "M", default_value_t = crate::sim::TICKS)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub ticks: u64,
+    /// Play so many seeds from this one on
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// Begin no further seed after so many seconds
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<u64>,
+    /// Threads that play seeds [default: the cores there are]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Show so many of the last events of a seed that fails
+    #[arg(long, value_name = "LINES", default_value_t = crate::sim::TRACE_LINES)]
+    pub trace: usize,
+    /// Fail when something rare never happened in so many seeds or more
+    #[arg(long, value_name = "SEEDS")]
+    pub coverage_after: Option<u64>,
 }
 
 #[derive(Args, Debug)]

@@ -9,6 +9,8 @@
 //! names made, changed or removed since their directory's last sync, a random number of the
 //! first ones holds. A cut in the middle of a call is set with [`MemoryDisk::cut_power_after`].
 
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use bytes::Bytes;
 use crate::devices::world::dice::Dice;
 use crate::devices::{DirEntry, Disk, FileHandle, Open};
 use crate::words::TimestampMs;
+
+use names::Names;
 
 const SECTOR: usize = 512;
 /// Larger files are a test's mistake.
@@ -47,12 +51,6 @@ struct World {
     wall: Option<TimestampMs>,
 }
 
-#[derive(Clone, Default, PartialEq, Eq)]
-struct Names {
-    files: BTreeMap<PathBuf, u64>,
-    dirs: BTreeSet<PathBuf>,
-}
-
 #[derive(Clone)]
 enum NameChange {
     Link(PathBuf, u64),
@@ -70,6 +68,8 @@ struct Inode {
     dirty: Sectors,
     /// Syncs that have begun and not ended, oldest first.
     syncing: VecDeque<Syncing>,
+    /// Sectors of which a sync failed: a crash may lose them, however many syncs came after.
+    doomed: Sectors,
     modified: i64,
 }
 
@@ -158,6 +158,24 @@ impl MemoryDisk {
         found
     }
 
+    /// A sector of a file holds what another one of it holds, for good: a write that went astray.
+    pub fn misdirect(&self, path: &Path, from: usize, to: usize) -> bool {
+        let mut world = self.world();
+        let Some(inode) = world.now.files.get(path).copied() else {
+            return false;
+        };
+        let Some(inode) = world.inodes.get_mut(&inode) else {
+            return false;
+        };
+        let (from, to) = (from - from % SECTOR, to - to % SECTOR);
+        for state in [&mut inode.written, &mut inode.durable] {
+            let sector: Vec<u8> = state.iter().skip(from).take(SECTOR).copied().collect();
+            let there = state.iter_mut().skip(to);
+            there.zip(sector).for_each(|(byte, astray)| *byte = astray);
+        }
+        true
+    }
+
     /// From now on every read of this file fails as a broken drive does.
     pub fn make_unreadable(&self, path: &Path) {
         self.world().unreadable.insert(path.to_owned());
@@ -186,6 +204,21 @@ impl MemoryDisk {
             .collect()
     }
 
+    /// Files of this name, wherever they are, with their written content.
+    pub fn snapshot_of(&self, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let world = self.world();
+        let named = world
+            .now
+            .files
+            .iter()
+            .filter(|(path, _)| path.ends_with(name));
+        named
+            .filter_map(|(path, inode)| {
+                Some((path.clone(), world.inodes.get(inode)?.written.clone()))
+            })
+            .collect()
+    }
+
     /// The power is off: a cut that was set has happened.
     pub fn is_off(&self) -> bool {
         self.world().powered().is_err()
@@ -204,6 +237,12 @@ impl MemoryDisk {
             }))
             .collect();
         world.inodes.retain(|inode, _| named.contains(inode));
+    }
+
+    /// A process that saw a sync fail is gone: what it covered is as good as any other write, and
+    /// the next sync makes it durable.
+    pub fn forgive_failed_syncs(&self) {
+        self.world().inodes.values_mut().for_each(Inode::forgive);
     }
 
     /// The wall clock by which files are modified from now on.
@@ -247,6 +286,15 @@ impl MemoryDisk {
         Ok(())
     }
 
+    /// The sync failed, as Linux and drives fail: what it covered is not durable, and a later sync
+    /// does not make it so, unless it is written again.
+    pub(super) fn fail_sync(&self, sync: &SyncTicket) {
+        let mut world = self.world();
+        if let Some(inode) = world.inodes.get_mut(&sync.inode) {
+            inode.fail_sync(sync.ticket);
+        }
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world
             .lock()
@@ -265,64 +313,6 @@ fn parent(path: &Path) -> PathBuf {
 fn is_root(path: &Path) -> bool {
     path.parent()
         .is_none_or(|parent| parent.as_os_str().is_empty() && path.as_os_str().is_empty())
-}
-
-impl Names {
-    fn apply(&mut self, change: &NameChange) {
-        match change {
-            NameChange::Link(path, inode) => {
-                self.files.insert(path.clone(), *inode);
-            }
-            NameChange::Unlink(path) => {
-                self.files.remove(path);
-            }
-            NameChange::MakeDir(path) => {
-                self.dirs.insert(path.clone());
-            }
-            NameChange::RemoveTree(path) => {
-                self.files.retain(|file, _| !file.starts_with(path));
-                self.dirs.retain(|dir| !dir.starts_with(path));
-            }
-            NameChange::Rename(from, to) => self.rename(from, to),
-        }
-    }
-
-    fn rename(&mut self, from: &Path, to: &Path) {
-        if let Some(inode) = self.files.remove(from) {
-            self.files.insert(to.to_owned(), inode);
-            return;
-        }
-        let moved = |path: &Path| match path.strip_prefix(from) {
-            Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
-            Ok(rest) => to.join(rest),
-            Err(_) => path.to_owned(),
-        };
-        self.files = self
-            .files
-            .iter()
-            .map(|(path, inode)| (moved(path), *inode))
-            .collect();
-        self.dirs = self.dirs.iter().map(|path| moved(path)).collect();
-    }
-
-    fn has_dir(&self, path: &Path) -> bool {
-        is_root(path) || path == Path::new("/") || self.dirs.contains(path)
-    }
-
-    fn drop_orphans(&mut self) {
-        loop {
-            let dirs = self.dirs.clone();
-            let there = |path: &Path| {
-                let up = parent(path);
-                is_root(&up) || up == Path::new("/") || dirs.contains(&up)
-            };
-            self.dirs.retain(|dir| there(dir));
-            self.files.retain(|file, _| there(file));
-            if self.dirs == dirs {
-                return;
-            }
-        }
-    }
 }
 
 impl NameChange {
@@ -379,7 +369,12 @@ impl Inode {
     }
 
     fn settle(&mut self) {
-        self.syncing.clear();
+        // What a sync that never ended would have covered is covered by this one.
+        for sync in std::mem::take(&mut self.syncing) {
+            for (from, data) in sync.runs {
+                self.dirty.add(from, from + data.len());
+            }
+        }
         let len = self.written.len();
         self.durable.resize(len, 0);
         for (from, to) in std::mem::take(&mut self.dirty).runs() {
@@ -407,7 +402,24 @@ impl Inode {
         }
     }
 
+    fn fail_sync(&mut self, ticket: u64) {
+        if let Some(at) = self.syncing.iter().position(|sync| sync.ticket == ticket)
+            && let Some(sync) = self.syncing.remove(at)
+        {
+            for (from, data) in sync.runs {
+                self.doomed.add(from, from + data.len());
+            }
+        }
+    }
+
+    fn forgive(&mut self) {
+        for (from, to) in std::mem::take(&mut self.doomed).runs() {
+            self.dirty.add(from, to);
+        }
+    }
+
     fn crash(&mut self, dice: &mut Dice) {
+        self.forgive();
         for sync in std::mem::take(&mut self.syncing) {
             for (from, data) in sync.runs {
                 self.dirty.add(from, from + data.len());
@@ -513,6 +525,12 @@ impl World {
         Ok(())
     }
 
+    fn give_room(&mut self, freed: u64) {
+        if let Some(room) = &mut self.room {
+            *room = room.saturating_add(freed);
+        }
+    }
+
     fn lookup(&self, path: &Path) -> io::Result<u64> {
         self.powered()?;
         self.now
@@ -597,6 +615,7 @@ impl Disk for MemoryDisk {
         let (_, len) = in_memory(0, len)?;
         let old = world.inode(file)?.written.len();
         world.take_room(len.saturating_sub(old) as u64)?;
+        world.give_room(old.saturating_sub(len) as u64);
         let inode = world.inode(file)?;
         inode.written.resize(len, 0);
         inode.touch(len.min(old), len.max(old));
@@ -727,9 +746,14 @@ impl Disk for MemoryDisk {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         let cut = world.change()?;
-        if !world.now.files.contains_key(path) {
+        let Some(inode) = world.now.files.get(path).copied() else {
             return Err(not_found(path));
-        }
+        };
+        let freed = world
+            .inodes
+            .get(&inode)
+            .map_or(0, |inode| inode.written.len());
+        world.give_room(freed as u64);
         world.rename_now(NameChange::Unlink(path.to_owned()));
         if cut { Err(World::power()) } else { Ok(()) }
     }

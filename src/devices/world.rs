@@ -14,9 +14,10 @@ pub mod dice;
 mod files;
 mod pipes;
 mod settings;
+mod trace;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::devices::memory_disk::MemoryDisk;
@@ -30,6 +31,7 @@ use pipes::Pipe;
 
 pub use pipes::{ClientEnd, ClientState};
 pub use settings::{Faults, Judge, Operation, OperationKind, Pace, Trouble, WorldSettings};
+pub use trace::Trace;
 
 /// Turns of one machine, in a row, in which nothing but ticks came and nothing was done: more
 /// are an endless loop.
@@ -50,6 +52,11 @@ pub struct World<M> {
     pipes: BTreeMap<ConnectionId, Pipe>,
     bell: Bell,
     judge: Option<Judge>,
+    trace: Option<Trace>,
+    /// Something reached a client, or a connection ended.
+    news: bool,
+    /// Memory for one line.
+    line: String,
     /// Names of operations and connections, never used again.
     serial: u64,
     turns: u64,
@@ -121,6 +128,9 @@ impl<M: fmt::Debug + 'static> World<M> {
             pipes: BTreeMap::new(),
             bell: Bell::default(),
             judge: None,
+            trace: None,
+            news: false,
+            line: String::new(),
             serial: 0,
             turns: 0,
         }
@@ -174,6 +184,38 @@ impl<M: fmt::Debug + 'static> World<M> {
     /// Asked before every operation.
     pub fn judge(&mut self, judge: Option<Judge>) {
         self.judge = judge;
+    }
+
+    /// From now on every event and effect leaves a line in `trace`.
+    pub fn trace(&mut self, trace: Option<Trace>) {
+        self.trace = trace;
+    }
+
+    /// Whether anything has reached a client since the last call.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// A client wants to be looked at.
+    pub fn note_news(&mut self) {
+        self.news = true;
+    }
+
+    /// The wall clock is set: `ms` later or earlier than it was.
+    pub fn step_wall(&mut self, ms: i64) {
+        self.settings.wall.0 = self.settings.wall.0.saturating_add(ms);
+    }
+
+    /// Operations that a machine asked for and that have not ended, and messages on their way.
+    pub fn in_flight(&self) -> usize {
+        let posts: usize = self.posts.values().map(VecDeque::len).sum();
+        self.operations.len() + posts
+    }
+
+    /// Most bytes that wait for one client.
+    pub fn unsent_bytes_max(&self) -> usize {
+        let unsent = self.pipes.values().map(Pipe::unsent_bytes);
+        unsent.max().unwrap_or(0)
     }
 
     /// Digest of every event, effect and client's byte so far.
@@ -269,6 +311,7 @@ impl<M: fmt::Debug + 'static> World<M> {
     /// was still on its way to it is not. Clients see a reset.
     pub fn kill(&mut self) {
         self.end_of_process();
+        self.disk.forgive_failed_syncs();
         self.disk.drop_nameless();
     }
 
@@ -290,6 +333,7 @@ impl<M: fmt::Debug + 'static> World<M> {
         for pipe in self.pipes.values_mut() {
             pipe.break_off();
         }
+        self.news = true;
         self.digest.number(0xdead);
     }
 
@@ -398,8 +442,10 @@ impl<M: fmt::Debug + 'static> World<M> {
         self.digest.number(u64::from(peer.0));
         let mut effects = Vec::new();
         for event in events {
-            note_event(&mut self.digest, &event);
-            tracing::trace!(at = now.mono_ns, machine = peer.0, event = %EventLine(&event));
+            note_event(&mut self.digest, &mut self.line, &event);
+            if let Some(trace) = &self.trace {
+                trace.line(now.mono_ns, format_args!("{} < {}", peer.0, self.line));
+            }
             machine.handle(now, event, &mut effects);
         }
         machine.end_turn(now, &mut effects);
@@ -422,8 +468,10 @@ impl<M: fmt::Debug + 'static> World<M> {
             self.set_timer(peer, next);
         }
         for effect in effects {
-            note_effect(&mut self.digest, &effect);
-            tracing::trace!(at = now.mono_ns, machine = peer.0, effect = %EffectLine(&effect));
+            note_effect(&mut self.digest, &mut self.line, &effect);
+            if let Some(trace) = &self.trace {
+                trace.line(now.mono_ns, format_args!("{} > {}", peer.0, self.line));
+            }
             self.carry_out(peer, effect);
         }
     }
@@ -485,10 +533,11 @@ impl<M: fmt::Debug + 'static> World<M> {
         for pipe in self.pipes.values_mut().filter(|pipe| pipe.is_of(peer)) {
             pipe.break_off();
         }
+        self.news = true;
     }
 }
 
-fn note_event<M: fmt::Debug>(digest: &mut Digest, event: &Event<M>) {
+fn note_event<M: fmt::Debug>(digest: &mut Digest, line: &mut String, event: &Event<M>) {
     match event {
         Event::Received { data, .. } => digest.bytes(data),
         Event::Done {
@@ -497,14 +546,19 @@ fn note_event<M: fmt::Debug>(digest: &mut Digest, event: &Event<M>) {
         } => digest.bytes(data),
         _ => {}
     }
-    digest.bytes(EventLine(event).to_string().as_bytes());
+    line.clear();
+    // Into memory: cannot fail.
+    let _ = write!(line, "{}", EventLine(event));
+    digest.bytes(line.as_bytes());
 }
 
-fn note_effect<M: fmt::Debug>(digest: &mut Digest, effect: &Effect<M>) {
+fn note_effect<M: fmt::Debug>(digest: &mut Digest, line: &mut String, effect: &Effect<M>) {
     if let Effect::Send { parts, .. } | Effect::Write { parts, .. } = effect {
         parts.iter().for_each(|part| digest.bytes(part));
     }
-    digest.bytes(EffectLine(effect).to_string().as_bytes());
+    line.clear();
+    let _ = write!(line, "{}", EffectLine(effect));
+    digest.bytes(line.as_bytes());
 }
 
 /// One line for a log; bytes by their number only.

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::log::journal_entry::EntryStamp;
 use crate::words::limits::{BLOCK_BYTES, JOURNAL_FILE_BYTES, JOURNAL_FILES_MAX};
-use crate::words::{Offset, TopicPartition};
+use crate::words::{Offset, TopicPartition, marks};
 
 /// Number of a journal file: its name is this number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -208,6 +208,7 @@ impl JournalRing {
                 .front()
                 .is_some_and(|lap| lap.last <= self.checkpointed)
         {
+            marks::hit("journal file free again");
             self.free.extend(self.held.pop_front().map(|lap| lap.file));
         }
     }
@@ -247,6 +248,11 @@ impl JournalRing {
             .into_iter()
             .flat_map(|lap| lap.unfilled.iter())
             .map(|(partition, end)| (*partition, *end))
+    }
+
+    /// Bytes of each file.
+    pub fn file_bytes(&self) -> u64 {
+        self.limits.file_bytes
     }
 
     /// Last sequence that was given out; 0 before the first.

@@ -27,7 +27,7 @@ use crate::log::tail::{StoredBatch, Tail};
 use crate::log::time_index::TimestampOffset;
 use crate::wire::record::{BatchHeader, TimestampType};
 use crate::words::limits::PRODUCERS_PER_PARTITION_MAX;
-use crate::words::{LeaderEpoch, Now, Offset, TimestampMs, TopicPartition};
+use crate::words::{LeaderEpoch, Now, Offset, TimestampMs, TopicPartition, marks};
 
 /// A segment as the log knows it; the bytes are the shard's business.
 #[derive(Debug)]
@@ -290,11 +290,14 @@ impl Log {
                 base_offset,
                 last_offset,
                 timestamp,
-            } => Ok(Appended::Duplicate {
-                base_offset,
-                last_offset,
-                timestamp,
-            }),
+            } => {
+                marks::hit("duplicate batch");
+                Ok(Appended::Duplicate {
+                    base_offset,
+                    last_offset,
+                    timestamp,
+                })
+            }
             Admission::New => self.place(now, incoming).map(Appended::Placed),
         }
     }
@@ -364,6 +367,7 @@ impl Log {
     }
 
     fn open_segment(&mut self, now: Now) {
+        marks::hit("roll");
         let base_offset = self.log_end;
         if let Some(rolled) = self.segments.last_mut()
             && let Some(indexes) = rolled.building.as_mut()

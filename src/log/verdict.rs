@@ -12,6 +12,8 @@
 //! finish; cutting it loses nothing. *Rotten*: bytes that were once confirmed are no longer what
 //! was written. *Unreadable*: the device gave an error; that is no verdict, recovery ends with it.
 
+use crate::words::marks;
+
 /// A row of a table.
 pub struct Row<F, V> {
     /// Name of the row, unique over all tables.
@@ -433,6 +435,9 @@ pub struct Judged<V> {
 
 fn judge<F, V: Copy>(table: &[Row<F, V>], facts: &F, otherwise: V) -> Judged<V> {
     let row = table.iter().find(|row| (row.when)(facts));
+    if let Some(row) = row {
+        marks::hit(row.letter);
+    }
     Judged {
         verdict: row.map_or(otherwise, |row| row.verdict),
         letter: row.map_or("??", |row| row.letter),

@@ -5,7 +5,7 @@
 //! Lives on the shard; never answers a client itself (completion moves durable marks, which
 //! `shard/produce.rs` and `shard/fetch.rs` turn into answers).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -258,13 +258,18 @@ impl Shard {
         true
     }
 
-    /// How many of the open batches make the next group: at least one, bounded in bytes.
+    /// How many of the open batches make the next group: at least one, bounded in bytes, and of
+    /// each partition in one segment. A batch that fits no journal entry would otherwise wait for
+    /// ever for its neighbour in the next segment, and that one for it.
     fn group_prefix(&self) -> usize {
         let mut bytes = 0usize;
         let mut count = 0usize;
+        let mut segments: HashMap<Slot, Offset> = HashMap::new();
         for batch in &self.commit.open {
             bytes = bytes.saturating_add(batch.size_bytes());
-            if count > 0 && bytes > COMMIT_GROUP_BYTES_MAX {
+            let segment = batch.placement.segment;
+            let rolled = *segments.entry(batch.slot).or_insert(segment) != segment;
+            if count > 0 && (rolled || bytes > COMMIT_GROUP_BYTES_MAX) {
                 break;
             }
             count += 1;

@@ -39,16 +39,22 @@ pub struct Deletions {
     waiting: Vec<Deletion>,
     /// For the one that is being written.
     riding: Vec<Deletion>,
+    /// Log starts moved that no checkpoint covers, whether or not their askers still wait.
+    moved: bool,
+    /// Log starts are in the checkpoint that is being written.
+    moving: bool,
 }
 
 impl Deletions {
+    /// Every log start is durable.
     fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.riding.is_empty()
+        !self.moved && !self.moving
     }
 
     /// A checkpoint begins: the log starts of everything that waits are in it.
     pub(super) fn board(&mut self) {
         self.riding.append(&mut self.waiting);
+        self.moving |= std::mem::take(&mut self.moved);
     }
 
     /// The client of these is gone.
@@ -83,8 +89,10 @@ impl Shard {
         if !moved && self.deletions.is_idle() {
             return self.answer_deletion(asker, &response);
         }
+        self.deletions.moved |= moved;
         self.deletions.waiting.push(Deletion { asker, response });
-        self.checkpoint_due.get_or_insert(now.after_ms(0));
+        let soon = now.after_ms(0);
+        self.checkpoint_due = Some(self.checkpoint_due.map_or(soon, |due| due.min(soon)));
     }
 
     fn answer_deletion(&mut self, asker: Asker, response: &DeleteRecordsResponse) {
@@ -189,6 +197,9 @@ impl Shard {
 
     /// A checkpoint ended: whoever waited for it is answered.
     pub(super) fn deletions_checkpointed(&mut self, durable: bool) {
+        let moving = std::mem::take(&mut self.deletions.moving);
+        // One that failed made nothing durable: the next has to.
+        self.deletions.moved |= moving && !durable;
         for Deletion { asker, response } in std::mem::take(&mut self.deletions.riding) {
             let response = match durable {
                 true => response,

@@ -411,7 +411,8 @@ impl Shard {
 
     /// Looks again at every open fetch: ownership changed.
     pub(super) fn wake_all_fetches(&mut self, now: Now, effects: &mut Effects<Message>) {
-        let keys: Vec<FetchKey> = self.fetches.open.keys().copied().collect();
+        let mut keys: Vec<FetchKey> = self.fetches.open.keys().copied().collect();
+        keys.sort_unstable();
         for key in keys {
             self.evaluate_fetch(now, key, effects);
         }
@@ -419,7 +420,8 @@ impl Shard {
 
     /// Answers every parked fetch with what is there: the shard drains.
     pub(super) fn end_fetches(&mut self, now: Now, effects: &mut Effects<Message>) {
-        let keys: Vec<FetchKey> = self.fetches.open.keys().copied().collect();
+        let mut keys: Vec<FetchKey> = self.fetches.open.keys().copied().collect();
+        keys.sort_unstable();
         for key in keys {
             self.try_fetch(now, key, true, effects);
         }

@@ -86,12 +86,7 @@ impl Shard {
             }
             self.fills.full_until = None;
         }
-        let pressed = self.journal.is_pressed() || self.fills.draining;
-        let limit = match pressed {
-            true => FILLS_IN_FLIGHT_MAX,
-            false => FILLS_IN_FLIGHT_CALM,
-        };
-        while self.fills.in_flight < limit && !self.fills_wait_for_checkpoint() {
+        while self.may_start_fill() {
             let Some(slot) = self.next_to_fill(now) else {
                 return;
             };
@@ -119,8 +114,20 @@ impl Shard {
         Some(slot)
     }
 
+    /// Whether one more may be under way. When not, the end of one or of the checkpoint tells.
+    fn may_start_fill(&self) -> bool {
+        let limit = match self.journal.is_pressed() || self.fills.draining {
+            true => FILLS_IN_FLIGHT_MAX,
+            false => FILLS_IN_FLIGHT_CALM,
+        };
+        self.fills.in_flight < limit && !self.fills_wait_for_checkpoint()
+    }
+
     /// When the next fill is due although nobody presses.
     pub(super) fn fill_deadline(&self) -> Option<Deadline> {
+        if !self.may_start_fill() {
+            return None;
+        }
         let waiting = self.fills.waiting.front();
         let due = waiting.and_then(|slot| self.partitions.get(*slot)?.fill_by);
         match self.fills.full_until {

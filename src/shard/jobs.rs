@@ -15,8 +15,8 @@ use crate::log::names::{self, SegmentFileKind};
 use crate::log::producer_snapshot;
 use crate::shard::Shard;
 use crate::shard::partition::{FileState, Partition, Slot};
-use crate::words::limits::{BLOCK_BYTES, JOURNAL_FILE_BYTES, RESCAN_STEPS};
-use crate::words::{Offset, TopicId};
+use crate::words::limits::{BLOCK_BYTES, RESCAN_STEPS};
+use crate::words::{Offset, TopicId, marks};
 
 /// Bytes of one entry of each index file.
 const OFFSET_INDEX_ENTRY_BYTES: usize = 8;
@@ -212,6 +212,7 @@ pub fn remove_segments(partition: &Partition, segments: Vec<Offset>, first: Offs
         let path = directory.join(names::segment_file_name(first, SegmentFileKind::Log));
         disk.open(&path, Open::Direct)?;
         disk.sync_dir(&directory)?;
+        marks::hit("segments removed");
         for segment in segments {
             for kind in SegmentFileKind::ALL {
                 match disk.remove_file(&directory.join(names::segment_file_name(segment, kind))) {
@@ -238,6 +239,7 @@ pub fn seal_segment(partition: &mut Partition, segment: Offset) -> Option<Job> {
     let (at, state) = partition.log.filled_snapshot();
     let snapshot = producer_snapshot::encode(&state);
     Some(Box::new(move |disk| {
+        marks::hit("seal begun");
         let log = disk.open(
             &directory.join(names::segment_file_name(segment, SegmentFileKind::Log)),
             Open::Direct,
@@ -259,6 +261,7 @@ pub fn seal_segment(partition: &mut Partition, segment: Offset) -> Option<Job> {
         ));
         disk.write_atomic(&path, &snapshot)?;
         disk.write_atomic(&directory.join(names::LEADER_EPOCH_CHECKPOINT), &epochs)?;
+        marks::hit("seal");
         done(())
     }))
 }
@@ -292,9 +295,9 @@ pub fn open_for_read(partition: &Partition, segment: Offset, sealed: bool) -> Jo
 }
 
 /// Creates one journal file with written extents, so that appends only overwrite.
-pub fn prepare_journal_file(directory: &Path, number: JournalFile) -> Job {
+pub fn prepare_journal_file(directory: &Path, number: JournalFile, bytes: u64) -> Job {
     let directory = directory.to_path_buf();
-    Box::new(move |disk| done(create_journal_file(disk, &directory, number)?))
+    Box::new(move |disk| done(create_journal_file(disk, &directory, number, bytes)?))
 }
 
 /// As [`prepare_journal_file`], at start-up. An existing file of the right size is taken as it is:
@@ -303,20 +306,22 @@ pub fn create_journal_file(
     disk: &dyn Disk,
     directory: &Path,
     number: JournalFile,
+    bytes: u64,
 ) -> io::Result<FileHandle> {
     disk.create_dir_all(directory)?;
     let file = disk.open(
         &directory.join(names::journal_file_name(number.0)),
         Open::Direct,
     )?;
-    let want = JOURNAL_FILE_BYTES as u64;
-    if disk.len(&file)? != want {
-        disk.allocate(&file, 0, want)?;
+    if disk.len(&file)? != bytes {
+        disk.allocate(&file, 0, bytes)?;
         let zeros = vec![0u8; 1024 * 1024];
         let mut at = 0u64;
-        while at < want {
-            disk.write_at(&file, at, &zeros)?;
-            at += zeros.len() as u64;
+        while at < bytes {
+            let left = usize::try_from(bytes - at).unwrap_or(usize::MAX);
+            let piece = zeros.get(..left).unwrap_or(&zeros);
+            disk.write_at(&file, at, piece)?;
+            at += piece.len() as u64;
         }
         disk.sync(&file)?;
         disk.sync_dir(directory)?;
@@ -327,6 +332,7 @@ pub fn create_journal_file(
 /// What a checkpoint writes for one partition besides its line.
 struct PartitionFiles {
     directory: PathBuf,
+    topic: TopicId,
     segment: Offset,
     offsets: (u64, Vec<u8>),
     times: (u64, Vec<u8>),
@@ -379,6 +385,7 @@ pub fn checkpoint(shard: &mut Shard, through: u64, all: bool) -> Job {
             write_partition_files(disk, of)?;
         }
         disk.write_atomic(&path, &checkpoint.encode())?;
+        marks::hit("shard checkpoint");
         for of in &files {
             drop_old_snapshot(disk, of)?;
         }
@@ -401,6 +408,7 @@ fn partition_files(partition: &mut Partition) -> Option<PartitionFiles> {
     };
     let files = PartitionFiles {
         directory: partition.directory.clone(),
+        topic: partition.topic_partition.topic,
         segment,
         offsets: part(
             indexes.offset_index().bytes(),
@@ -433,7 +441,20 @@ fn partition_files(partition: &mut Partition) -> Option<PartitionFiles> {
     Some(files)
 }
 
+/// A topic that was deleted meanwhile is passed over: its directory is gone, or a namesake's, and
+/// its line in the checkpoint is nobody's.
 fn write_partition_files(disk: &dyn Disk, of: &PartitionFiles) -> io::Result<()> {
+    let _one_at_a_time = DIRECTORY_MOVES
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    match disk.read(&of.directory.join(names::PARTITION_METADATA)) {
+        Ok(bytes) if names::parse_partition_metadata(&bytes).ok() == Some(of.topic) => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(_) | Err(_) => {
+            marks::hit("checkpoint of a deleted topic");
+            return Ok(());
+        }
+    }
     for (kind, (at, bytes)) in [
         (SegmentFileKind::OffsetIndex, &of.offsets),
         (SegmentFileKind::TimeIndex, &of.times),

@@ -1,6 +1,6 @@
 //! The shard's journal: the ring's rules (`log::journal_ring`) joined with its open files.
 
-use crate::devices::{Effect, Effects, Fault, FileHandle, Output};
+use crate::devices::{Effect, Effects, Fault, FaultKind, FileHandle, Output};
 use crate::log::checkpoints::JournalMark;
 use crate::log::flush_debt::FlushDebt;
 use crate::log::journal_entry::{self, DurableMark, EntryBatch};
@@ -11,7 +11,7 @@ use crate::shard::ops::Op;
 use crate::shard::partitions::Partitions;
 use crate::shard::{Message, Shard};
 use crate::words::limits::{CHECKPOINT_STEPS, FILLS_STOP_STEPS, RESCAN_STEPS};
-use crate::words::{Now, Offset};
+use crate::words::{Now, Offset, marks};
 
 /// The ring, its files, and what the next entry has to carry.
 pub struct Journal {
@@ -69,6 +69,7 @@ impl Journal {
 
     /// A run of a partition reached its segment without the journal.
     pub fn note_bypass(&mut self, mark: DurableMark) {
+        marks::hit("bypass");
         match self
             .marks
             .iter_mut()
@@ -126,6 +127,7 @@ impl Journal {
                 }))
             }
             Err(NoPlace::Full) => {
+                marks::hit("journal full");
                 self.starved = true;
                 Err(NoRoom)
             }
@@ -160,7 +162,11 @@ impl Shard {
             return;
         };
         self.journal.growing = true;
-        let job = jobs::prepare_journal_file(&self.journal.directory, number);
+        let job = jobs::prepare_journal_file(
+            &self.journal.directory,
+            number,
+            self.journal.ring.file_bytes(),
+        );
         let op = self.ops.start(Op::GrowJournal { number });
         effects.push(Effect::Job { op, job });
     }
@@ -169,6 +175,7 @@ impl Shard {
         self.journal.growing = false;
         match jobs::output::<FileHandle>(result) {
             Ok(file) => {
+                marks::hit("journal grown");
                 self.journal.files.push((number, file));
                 self.journal.ring.added(number);
                 self.journal.starved = false;
@@ -232,6 +239,33 @@ impl Shard {
             let idle = due && self.commit.is_idle();
             self.start_checkpoint(idle, effects);
         }
+        if self.journal_is_stuck() {
+            marks::hit("journal held by an offline partition");
+            tracing::error!(directory = %self.journal.directory.display(), "the journal is full of records of partitions that are offline: the shard takes no more appends until a restart");
+            let fault = Fault {
+                kind: FaultKind::Dead,
+                error: std::io::Error::other("its journal is held by partitions that are offline"),
+            };
+            self.break_journal(now, &fault, effects);
+        }
+    }
+
+    /// Appends wait for room, and nothing will ever make it: the oldest records that the journal
+    /// keeps are those of partitions that went offline, and they exist nowhere else.
+    fn journal_is_stuck(&self) -> bool {
+        let journal = &self.journal;
+        if !journal.starved || journal.growing || journal.checkpointing || self.commit.broken {
+            return false;
+        }
+        let offline = |partition| {
+            let slot = self.partitions.slot_of(partition);
+            slot.and_then(|slot| self.partitions.get(slot))
+                .is_some_and(|partition| partition.offline)
+        };
+        let mut oldest = journal.ring.holding_oldest().peekable();
+        oldest.peek().is_some()
+            && !journal.ring.checkpoint_frees()
+            && oldest.all(|(partition, _)| offline(partition))
     }
 
     fn start_checkpoint(&mut self, all: bool, effects: &mut Effects<Message>) {

@@ -19,10 +19,10 @@ use crate::shard::partition::Slot;
 use crate::shard::{Message, Shard};
 use crate::wire::record::slice::{BatchWalk, WalkStop};
 use crate::wire::record::{BatchHeader, crc};
-use crate::words::Offset;
 use crate::words::limits::{
     READ_CACHE_BYTES_MAX, READ_EXTENT_BYTES, READ_FILES_MAX, READS_IN_FLIGHT_MAX,
 };
+use crate::words::{Offset, marks};
 
 /// Who waits for older data.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -259,6 +259,7 @@ impl Shard {
             return Load::Started;
         };
         if self.reads.reading.len() >= READS_IN_FLIGHT_MAX {
+            marks::hit("read put off");
             self.reads.deferred.push(slot);
             return Load::Started;
         }
@@ -416,11 +417,13 @@ impl Shard {
                 self.reads.insert(slot, extent);
             }
             Parsed::NeedsMore(len) if position + len as u64 <= end_position => {
+                marks::hit("batch longer than its extent");
                 if let Some(file) = self.file_to_read(slot, segment, false, effects) {
                     self.read_extent(stretch, &file, len, effects);
                 }
             }
             Parsed::NeedsMore(_) | Parsed::Rotten => {
+                marks::hit("rot met by a read");
                 tracing::error!(
                     segment = segment.0,
                     position,

@@ -434,6 +434,7 @@ impl Shard {
         self.arm(now, self.idle_check_ms(), Timer::IdleConnections);
         let idle_ms = self.config.connection_idle_ms;
         let short = self.is_short_of_memory();
+        let mut gone: Vec<ConnectionId> = Vec::new();
         for (id, connection) in &self.connections {
             let silent_for = |ms| now.reached(connection.last_active.after_ms(ms));
             if short
@@ -443,20 +444,26 @@ impl Shard {
             {
                 let peer = connection.peer;
                 tracing::info!(%peer, "closing a connection: it stalls in a request, memory is short");
-                effects.push(Effect::Close { connection: *id });
+                gone.push(*id);
             } else if idle_ms >= 0 && connection.open_requests() == 0 && silent_for(idle_ms) {
-                effects.push(Effect::Close { connection: *id });
+                gone.push(*id);
             }
         }
+        close_in_order(gone, effects);
     }
 
     /// Nobody is waited for any longer.
     pub(super) fn close_all_connections(&mut self, effects: &mut Effects<Message>) {
         self.drop_abandoned_lines();
-        for id in self.connections.keys() {
-            effects.push(Effect::Close { connection: *id });
-        }
+        close_in_order(self.connections.keys().copied().collect(), effects);
     }
+}
+
+/// In the order of their ids, so that a simulated run can be repeated.
+fn close_in_order(mut connections: Vec<ConnectionId>, effects: &mut Effects<Message>) {
+    connections.sort_unstable();
+    let close = |connection| Effect::Close { connection };
+    effects.extend(connections.into_iter().map(close));
 }
 
 /// First version with sessions (KIP-227).

@@ -1,7 +1,7 @@
 //! What a shard does in the background of its life: retention, expiry, idle connections, and the
 //! way out (draining).
 
-use crate::devices::{Effect, Effects};
+use crate::devices::{ConnectionId, Effect, Effects};
 use crate::shard::partition::Slot;
 use crate::shard::{Life, Message, Shard, Timer};
 use crate::words::Now;
@@ -73,13 +73,19 @@ impl Shard {
         self.fills.draining = true;
         effects.push(Effect::StopAccepting);
         self.end_fetches(now, effects);
-        for (id, connection) in &mut self.connections {
+        // In the order of their ids, so that a simulated run can be repeated.
+        let mut ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let Some(connection) = self.connections.get_mut(&id) else {
+                continue;
+            };
             connection.closing = true;
-            self.touched.push(*id);
+            self.touched.push(id);
             // Nothing of ours is on its way to a client that was silent for so long.
             let silent = now.reached(connection.last_active.after_ms(LINGER_MS));
             if silent && connection.open_requests() == 0 && connection.unsent_bytes == 0 {
-                effects.push(Effect::Close { connection: *id });
+                effects.push(Effect::Close { connection: id });
             }
         }
         self.arm(now, DRAIN_PATIENCE_MS, Timer::DrainPatience);

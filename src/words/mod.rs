@@ -4,6 +4,7 @@
 
 pub mod ids;
 pub mod limits;
+pub mod marks;
 pub mod time;
 
 pub use ids::{

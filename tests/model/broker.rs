@@ -12,6 +12,7 @@ use ottla::devices::memory_disk::MemoryDisk;
 use ottla::devices::world::dice::Dice;
 use ottla::devices::world::{ClientEnd, World, WorldSettings};
 use ottla::devices::{BufferPool, Disk, PeerId};
+use ottla::log::journal_ring::RingLimits;
 use ottla::metadata::{ImageCell, MetadataImage};
 use ottla::serve::{self, StartFacts};
 use ottla::settings::{BrokerSettings, load};
@@ -104,7 +105,10 @@ impl Broker {
                 &data_dir,
                 ShardId(shard),
                 ground.incarnation,
-                self.settings.journal_files_max,
+                RingLimits {
+                    files_max: self.settings.journal_files_max,
+                    ..RingLimits::default()
+                },
             )
             .map_err(|error| error.to_string())?;
             let machine = Shard::new(ShardStart {

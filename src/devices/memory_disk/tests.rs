@@ -111,3 +111,43 @@ fn a_sync_covers_what_was_written_when_it_began() {
         .collect();
     assert_eq!(outcomes, BTreeSet::from([(1, 0), (1, 2)]));
 }
+
+#[test]
+fn a_sync_covers_what_one_that_never_ended_would_have() {
+    for seed in 0..20 {
+        let disk = MemoryDisk::new();
+        let handle = file(&disk, "/f");
+        disk.sync_dir(Path::new("/")).unwrap();
+        disk.write_at(&handle, 0, &[7; 1024]).unwrap();
+        let _never_ends = disk.begin_sync(&handle).unwrap();
+        disk.restart();
+        disk.sync(&handle).unwrap();
+        disk.crash(seed);
+        assert_eq!(
+            disk.read(Path::new("/f")).unwrap(),
+            [7; 1024],
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn what_a_failed_sync_covered_may_be_lost_until_it_is_written_again() {
+    let lost = |seed, again: bool| {
+        let disk = MemoryDisk::new();
+        let handle = file(&disk, "/f");
+        disk.write_at(&handle, 0, &[0; 512]).unwrap();
+        disk.settle();
+        disk.write_at(&handle, 0, &[7; 512]).unwrap();
+        let ticket = disk.begin_sync(&handle).unwrap();
+        disk.fail_sync(&ticket);
+        if again {
+            disk.write_at(&handle, 0, &[7; 512]).unwrap();
+        }
+        disk.sync(&handle).unwrap();
+        disk.crash(seed);
+        disk.read(Path::new("/f")).unwrap() == [0; 512]
+    };
+    assert!((0..20).any(|seed| lost(seed, false)));
+    assert!(!(0..20).any(|seed| lost(seed, true)));
+}

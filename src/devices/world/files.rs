@@ -179,7 +179,11 @@ impl<M: fmt::Debug + 'static> World<M> {
                 let fails = self.dice.once_in(faults.read_once_in);
                 return fails.then_some(Trouble::Fails(FaultKind::Dead));
             }
-            OperationKind::Job | OperationKind::Compute => return None,
+            OperationKind::Job => {
+                let fails = self.dice.once_in(faults.job_once_in);
+                return fails.then_some(Trouble::Fails(fault));
+            }
+            OperationKind::Compute => return None,
         };
         if write && self.dice.once_in(faults.write_once_in) {
             return Some(Trouble::Fails(fault));
@@ -286,7 +290,8 @@ impl<M: fmt::Debug + 'static> World<M> {
 
     fn flush_now(&self, ticket: &SyncTicket, trouble: Option<Trouble>) -> Result<Output, Fault> {
         if let Some(Trouble::Fails(kind) | Trouble::FlushFails(kind)) = trouble {
-            // What it covered stays as it is: neither durable nor forgotten.
+            // What it covered never becomes durable, unless it is written again.
+            self.disk.fail_sync(ticket);
             return Err(asked_for(kind));
         }
         let synced = self.disk.finish_sync(ticket).map_err(fault_of);

@@ -53,6 +53,10 @@ impl Pipe {
         self.machine == machine
     }
 
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.outbound.iter().map(Bytes::len).sum()
+    }
+
     /// The machine's side is gone.
     pub(super) fn break_off(&mut self) {
         self.over = true;
@@ -128,6 +132,11 @@ impl<M: fmt::Debug + 'static> World<M> {
             self.set_outbound(end.0);
         }
         data
+    }
+
+    /// Clients forget connections that are over.
+    pub fn forget_closed(&mut self) {
+        self.pipes.retain(|_, pipe| !pipe.over);
     }
 
     pub fn client_state(&self, end: ClientEnd) -> ClientState {
@@ -213,6 +222,7 @@ impl<M: fmt::Debug + 'static> World<M> {
         if !pipe.accepted {
             if !accepts {
                 pipe.break_off();
+                self.news = true;
                 return;
             }
             pipe.accepted = true;
@@ -268,6 +278,7 @@ impl<M: fmt::Debug + 'static> World<M> {
         if pipe.outbound.is_empty() {
             if pipe.close_after_send && pipe.state == ClientState::Open {
                 pipe.state = ClientState::Ended;
+                self.news = true;
                 let patience = u64::try_from(LINGER_MS).unwrap_or(0) * 1_000_000;
                 let at = self.agenda.now_ns().saturating_add(patience);
                 self.plan(at, Happening::LingerOver(id));
@@ -289,6 +300,7 @@ impl<M: fmt::Debug + 'static> World<M> {
             .min(room);
         let bytes = pipe.take_outbound(len);
         if bytes > 0 {
+            self.news = true;
             let machine = pipe.machine;
             self.deliver(
                 machine,
@@ -310,6 +322,7 @@ impl<M: fmt::Debug + 'static> World<M> {
             return;
         }
         pipe.break_off();
+        self.news = true;
         let machine = pipe.machine;
         self.deliver(machine, Event::Closed { connection: id });
     }

@@ -51,6 +51,7 @@ pub struct Faults {
     pub write_once_in: u64,
     pub flush_once_in: u64,
     pub read_once_in: u64,
+    pub job_once_in: u64,
     /// Failing writes and flushes say that the disk is full instead of dead.
     pub full: bool,
 }
@@ -113,7 +114,7 @@ pub enum OperationKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trouble {
     /// It ends with this fault. A write may have left any of its sectors; a flush made nothing
-    /// durable; a job does not run.
+    /// durable, and no later one will; a job does not run.
     Fails(FaultKind),
     /// The write reaches the page cache, its flush fails.
     FlushFails(FaultKind),

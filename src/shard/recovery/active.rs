@@ -18,7 +18,7 @@ use crate::log::roll::{ActiveSegment, Incoming, should_roll};
 use crate::log::segment_indexes::{IndexSettings, SegmentIndexes};
 use crate::log::segment_scan::ScannedBatch;
 use crate::wire::record::BatchHeader;
-use crate::words::{Offset, TimestampMs};
+use crate::words::{Offset, TimestampMs, marks};
 
 /// A segment that may still get batches.
 pub(super) struct Active {
@@ -261,6 +261,9 @@ impl Building<'_> {
             .filter(|offset| !keep(*offset))
             .collect();
         for offset in gone {
+            if offset > self.next {
+                marks::hit("producer snapshot newer than the log");
+            }
             let path = self.snapshot_path(offset);
             self.disk.remove_file(&path).map_err(at("remove", &path))?;
         }

@@ -11,7 +11,7 @@ use crate::devices::{Disk, FileHandle, Open};
 use crate::log::journal_entry::{self, Claim, DurableMark, Entry, EntryStamp, Found, Item, Tear};
 use crate::log::verdict::{self, EntryFacts, EntryVerdict, Judged};
 use crate::words::limits::BLOCK_BYTES;
-use crate::words::{LeaderEpoch, Offset, TopicPartition};
+use crate::words::{LeaderEpoch, Offset, TopicPartition, marks};
 
 /// Largest file that is taken for a journal file, in bytes: the ring's files are far smaller.
 const JOURNAL_FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -193,12 +193,16 @@ impl Journals {
             match journal_entry::decode(rest, directory.incarnation) {
                 Found::Zero => {}
                 Found::Stale(stamp) => {
+                    marks::hit("entry of an earlier start");
                     self.incarnation_max = self.incarnation_max.max(stamp.incarnation);
                 }
                 Found::Entry(entry) => {
                     let stamp = entry.stamp;
                     self.incarnation_max = self.incarnation_max.max(stamp.incarnation);
                     step = usize::try_from(entry.total_bytes).unwrap_or(step).max(step);
+                    if stamp.sequence <= directory.checkpointed {
+                        marks::hit("stale lap entry");
+                    }
                     if stamp.sequence > directory.checkpointed || directory.incarnation.is_none() {
                         let found = found_entry(&entry, file, position as u64);
                         contents
@@ -215,14 +219,20 @@ impl Journals {
                     });
                 }
                 Found::Torn(tear) => {
-                    contents
-                        .damaged
-                        .extend(journal_entry::claim(rest).map(|claim| DamagedEntry {
-                            claim,
-                            path: path.to_owned(),
-                            position: position as u64,
-                            tear,
-                        }));
+                    let claim = journal_entry::claim(rest);
+                    let of_now = claim.as_ref().is_some_and(|claim| {
+                        Some(claim.stamp.incarnation) == directory.incarnation
+                            && claim.stamp.sequence > directory.checkpointed
+                    });
+                    if of_now {
+                        marks::hit("torn journal entry");
+                    }
+                    contents.damaged.extend(claim.map(|claim| DamagedEntry {
+                        claim,
+                        path: path.to_owned(),
+                        position: position as u64,
+                        tear,
+                    }));
                 }
             }
             position = position.saturating_add(step);

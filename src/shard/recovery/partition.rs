@@ -29,7 +29,7 @@ use crate::log::verdict::{
 use crate::wire::record::control::{ControlType, coordinator_epoch};
 use crate::wire::record::crc::is_intact;
 use crate::wire::record::{BATCH_HEADER_BYTES, BatchHeader, RecordIter};
-use crate::words::{Offset, TopicPartition};
+use crate::words::{Offset, TopicPartition, marks};
 
 /// Bytes of a control batch that are read for its marker: one small record.
 const CONTROL_BATCH_BYTES_MAX: usize = 4096;
@@ -466,6 +466,7 @@ impl<'a> Task<'a> {
                 order,
             };
             if let Some((mark, indexes)) = resume.take() {
+                marks::hit("scan began at a checkpoint");
                 Self::resume_at(&mark, indexes, listing, building);
                 from.position = mark.active_bytes;
                 from.next_offset = mark.end_offset;
@@ -482,6 +483,7 @@ impl<'a> Task<'a> {
             if !(whole && joins) {
                 return self.end(building, end, later, notes);
             }
+            marks::hit("segment sealed by recovery");
             building.active.file.cut(self.disk, end.good_bytes)?;
             let indexed = len_of(&listing.offset_indexes, base).is_some()
                 && len_of(&listing.time_indexes, base).is_some();
@@ -643,6 +645,7 @@ impl<'a> Task<'a> {
             SegmentFileKind::TransactionIndex,
         ];
         for (base, _) in later {
+            marks::hit("later segment dropped");
             for kind in kinds {
                 let path = self.directory.join(segment_file_name(*base, kind));
                 match self.disk.remove_file(&path) {
