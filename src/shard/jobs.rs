@@ -203,14 +203,21 @@ pub fn remove_partition(partition: &Partition) -> Job {
 
 /// Removes the files of segments that fell to retention. `first` is the segment that is the first
 /// one now: its file is made before, since without any file nothing would prove that the log
-/// begins where the checkpoint says.
+/// begins where the checkpoint says. So is the snapshot of producers at its base when it is still
+/// empty: those whose batches all go would be known to nobody else.
 pub fn remove_segments(partition: &Partition, segments: Vec<Offset>, first: Offset) -> Job {
     let directory = partition.directory.clone();
+    let (at, state) = partition.log.filled_snapshot();
+    let snapshot = (at == first).then(|| producer_snapshot::encode(&state));
     let topic = partition.topic_partition.topic;
     Box::new(move |disk| {
         claim_directory(disk, &directory, topic)?;
         let path = directory.join(names::segment_file_name(first, SegmentFileKind::Log));
         disk.open(&path, Open::Direct)?;
+        if let Some(snapshot) = &snapshot {
+            let name = names::segment_file_name(first, SegmentFileKind::ProducerSnapshot);
+            disk.write_atomic(&directory.join(name), snapshot)?;
+        }
         disk.sync_dir(&directory)?;
         marks::hit("segments removed");
         for segment in segments {

@@ -228,7 +228,8 @@ impl<'a> Task<'a> {
             .mark
             .map(|mark| mark.end_offset)
             .or(self.recovery_point);
-        let limit = limit.unwrap_or(first_base);
+        // A snapshot tells of batches in front of it; in front of the first segment all are gone.
+        let limit = limit.map_or(first_base, |limit| limit.max(first_base));
         let producers = self.latest_snapshot(listing, limit)?;
         let producers_from = producers.as_ref().map_or(first_base, Producers::end_offset);
         let producers = producers.unwrap_or_else(|| Producers::new(self.producers_max, first_base));
