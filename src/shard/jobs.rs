@@ -331,8 +331,9 @@ pub fn create_journal_file(
             at += piece.len() as u64;
         }
         disk.sync(&file)?;
-        disk.sync_dir(directory)?;
     }
+    // Always: a process that was killed may have left a name that no sync ever covered.
+    disk.sync_dir(directory)?;
     Ok(file)
 }
 

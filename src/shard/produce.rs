@@ -346,7 +346,7 @@ impl Shard {
                 Some(_) => ErrorCode::NOT_LEADER_OR_FOLLOWER,
             }));
         };
-        if partition.offline || self.commit.broken {
+        if partition.offline || partition.held.is_some() || self.commit.broken {
             return Err(Refused::plain(ErrorCode::KAFKA_STORAGE_ERROR));
         }
         match &held.look {

@@ -7,6 +7,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use ottla::devices::FaultKind;
 use ottla::devices::world::dice::Dice;
 use ottla::devices::world::{Judge, Operation, OperationKind, Trouble, WorldSettings};
@@ -105,9 +106,16 @@ impl Bench {
         builder
             .push(&NewRecord::of(at, None, Some(&value)))
             .expect("a small batch");
+        let sent = (partition, number);
+        self.send_batch(sent, builder.build().expect("a batch"));
+        sent
+    }
+
+    /// Sends one batch of its own to a partition.
+    fn send_batch(&mut self, sent: Sent, batch: Bytes) {
         let data = PartitionProduceData {
-            index: PartitionIndex(partition),
-            records: Some(builder.build().expect("a batch")),
+            index: PartitionIndex(sent.0),
+            records: Some(batch),
         };
         let body = ProduceRequest {
             acks: -1,
@@ -121,9 +129,7 @@ impl Bench {
             .collect(),
             ..ProduceRequest::default()
         };
-        let sent = (partition, number);
         self.client.ask(&mut self.broker, 13, &body, sent);
-        sent
     }
 
     /// What was answered since the last call.
@@ -313,6 +319,47 @@ fn a_full_disk_costs_answers_and_never_a_partition() {
         bench.restart(1);
         assert_eq!((bench.read(0, 0), bench.read(1, 0)), before, "seed {seed}");
         assert_eq!(bench.store(0, SMALL).1, base + 1);
+    }
+}
+
+#[test]
+fn a_batch_that_was_looked_into_while_its_partition_began_to_hold_is_refused() {
+    for seed in 0..6 {
+        let mut bench = Bench::new(seed, 1, 2);
+        bench.open_segment(0);
+        let mut full = full(0);
+        bench.judge(move |operation: &Operation<'_>| match operation.kind {
+            OperationKind::Compute => Some(Trouble::Slow(300_000_000)),
+            _ => full(operation),
+        });
+        let mut bomber: Client<Sent> = Client::connect(&mut bench.broker, 0);
+        let mut builder = BatchBuilder::new(Codec::ZSTD);
+        let at = bench.broker.world.now().wall;
+        let zeros = vec![0; 2 << 20];
+        builder
+            .push(&NewRecord::of(at, None, Some(&zeros)))
+            .expect("a record fits");
+        let bomb = builder.build().expect("a batch");
+        std::mem::swap(&mut bench.client, &mut bomber);
+        bench.send_batch((0, 0), bomb);
+        std::mem::swap(&mut bench.client, &mut bomber);
+        bench.broker.world.run_for_ms(5);
+        // The run finds the disk full; what is behind it waits.
+        bench.send(0, LARGE);
+        for _ in 0..3 {
+            bench.send(0, SMALL);
+        }
+        bench.all_told();
+        std::mem::swap(&mut bench.client, &mut bomber);
+        let told = bench.all_told();
+        assert_eq!(told[0].error, ErrorCode::KAFKA_STORAGE_ERROR, "seed {seed}");
+        std::mem::swap(&mut bench.client, &mut bomber);
+        bench.broker.world.judge(None);
+        bench.broker.world.run_for_ms(2_500);
+        let (sent, base) = bench.store(0, SMALL);
+        let all = bench.read(0, 0);
+        assert_eq!((all.len() as i64, all.last()), (base + 1, Some(&sent.1)));
+        assert!(all.is_sorted(), "seed {seed}: {all:?}");
     }
 }
 

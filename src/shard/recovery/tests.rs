@@ -227,3 +227,33 @@ fn one_history_survives_a_cut_at_every_single_change() {
         }
     }
 }
+
+/// A killed process leaves names in the page cache that only look durable: the next start takes the
+/// journal file as it is, acknowledges what it flushes there, and then the power goes.
+#[test]
+fn a_journal_file_that_a_killed_process_made_survives_the_power_cut_after_the_next_start() {
+    use crate::log::journal_ring::JournalFile;
+    use crate::shard::jobs::create_journal_file;
+    let directory = path(&["journal.0"]);
+    let made = |disk: &MemoryDisk| create_journal_file(disk, &directory, JournalFile(0), 8192);
+    for after in 0..10 {
+        for crash in 0..8 {
+            let disk = MemoryDisk::new();
+            disk.create_dir_all(Path::new(DATA)).expect("made");
+            disk.cut_power_after(after);
+            let _killed = made(&disk);
+            disk.restart();
+            // As recovery does before the journals are opened.
+            disk.sync_dir(Path::new(DATA)).expect("synced");
+            let file = made(&disk).expect("a second start");
+            disk.write_at(&file, 4096, b"acknowledged")
+                .expect("written");
+            disk.sync(&file).expect("flushed");
+            disk.crash(crash);
+            let journal = disk.read(&directory.join("0.journal"));
+            let what = format!("cut after {after}, crash {crash}");
+            let journal = journal.unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert!(journal[4096..].starts_with(b"acknowledged"), "{what}");
+        }
+    }
+}
